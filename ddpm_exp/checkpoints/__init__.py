@@ -1,0 +1,1 @@
+"""Atomic, checksummed checkpoints of tensors and plain data."""

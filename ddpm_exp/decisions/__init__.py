@@ -1,0 +1,1 @@
+"""Statistics, verdicts, the ADR page and the board."""

@@ -1,0 +1,1 @@
+"""The mathematics: paths, predictions, noise, guidance, samplers. Tensors in, tensors out."""

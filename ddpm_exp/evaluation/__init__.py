@@ -1,0 +1,1 @@
+"""Samples, grids, validation errors, the classifier, FID."""

@@ -1,0 +1,1 @@
+"""Networks: `forward(x, c_noise, condition)`, nothing about diffusion."""

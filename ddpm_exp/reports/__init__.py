@@ -1,0 +1,1 @@
+"""Comparisons as terminal tables, Markdown and JSON."""

@@ -1,0 +1,1 @@
+"""What an experiment says: frozen Pydantic classes, rules, the GPU catalogue. No torch, no device query, no I/O."""

@@ -1,0 +1,61 @@
+"""The base class of everything that an experiment says: frozen, strict, validated again on every change."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+
+class Role(Enum):
+    """What a field is for. Unmarked fields are science: they enter the science hash."""
+
+    SCIENCE = "science"
+    EXECUTION = "execution"
+    """How the work is done (GPU, micro-batch, workers, logging): never changes what is learnt."""
+    JUDGEMENT = "judgement"
+    """How the result is judged (the decision): hashed on its own."""
+
+
+EXECUTION = Role.EXECUTION
+JUDGEMENT = Role.JUDGEMENT
+
+
+class Spec(BaseModel):
+    """A frozen piece of an experiment. `but` is the only way to a changed copy."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
+
+    def but(self, **changes: Any) -> Self:
+        """The same piece with `changes`, validated as if written from scratch.
+
+        Raises pydantic's `ValidationError` for unknown names, wrong types and broken rules.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**values, **changes})
+
+    @classmethod
+    def role_of(cls, field: str) -> Role:
+        """The role that a field is marked with in its annotation (`Annotated[int, EXECUTION]`)."""
+        for mark in cls.model_fields[field].metadata:
+            if isinstance(mark, Role):
+                return mark
+        return Role.SCIENCE
+
+
+def broken(rule: str, *, field: str, value: object, fix: str) -> PydanticCustomError:
+    """The error a validator raises for a rule across fields; `field` is relative to the validated class."""
+    return PydanticCustomError(
+        "rule",
+        "{rule}; {fix}",
+        {"rule": rule, "field": field, "value": value, "fix": fix},
+    )

@@ -1,0 +1,105 @@
+"""Which images an experiment trains on and holds out. Says nothing about how they are loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Le
+from pydantic import Field
+
+from ddpm_exp.spec.base import EXECUTION, Spec
+
+
+class Shape(NamedTuple):
+    """Channels, height and width of one image."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class _Images(Spec):
+    subset: Annotated[int, Gt(0)] | None = None
+    """Train on this many images, fixed and class-balanced, chosen by `subset_seed`; they define the epoch. None: all."""
+
+    subset_seed: Annotated[int, Ge(0)] = 0
+    """Which images `subset` takes: the same for every arm and every training seed."""
+
+    flip: bool = False
+    """Mirror training images left to right with probability 1/2. Held-out and reference images are never mirrored."""
+
+
+class Digits(_Images):
+    """scikit-learn's 1,797 handwritten digits, 8x8 grey; embedded, no download. Every fifth image is held out."""
+
+    kind: Literal["digits"] = "digits"
+
+    image_size: Literal[8, 16] = 8
+    """Pixels per side: 8 as published, or 16 by bicubic enlargement."""
+
+
+class FashionMNIST(_Images):
+    """Fashion-MNIST: 60,000 training and 10,000 held-out 28x28 grey images of ten kinds of clothing."""
+
+    kind: Literal["fashion-mnist"] = "fashion-mnist"
+
+    image_size: Literal[28, 32] = 32
+    """Pixels per side: 28 as published, or 32 with a black border of two pixels."""
+
+    root: Annotated[str | None, EXECUTION] = None
+    """Folder with (or for) the files. None: Debian's package if installed, else torchvision's download cache."""
+
+
+class CIFAR10(_Images):
+    """CIFAR-10: 50,000 training and 10,000 held-out 32x32 colour images of ten classes."""
+
+    kind: Literal["cifar10"] = "cifar10"
+
+    root: Annotated[str | None, EXECUTION] = None
+    """Folder with (or for) torchvision's files. None: torchvision's download cache of this user."""
+
+    @property
+    def image_size(self) -> int:
+        """Pixels per side."""
+        return 32
+
+
+class ImageFolder(_Images):
+    """A folder of images; sub-folders, if any, are the classes. The shorter side is resized, the centre is kept."""
+
+    kind: Literal["folder"] = "folder"
+
+    root: str
+    """The folder. Science, unlike the other data sets' roots: it says which images."""
+
+    image_size: Annotated[int, Ge(8), Le(1024)] = 64
+    """Pixels per side after resizing (antialiased) and the centre crop."""
+
+    channels: Literal[1, 3] = 3
+    """1 turns images to grey, 3 to RGB."""
+
+    held_out_share: Annotated[float, Gt(0), Le(0.5)] = 0.1
+    """Share of images held out, chosen by a hash of each file's relative path."""
+
+
+Data = Annotated[Digits | FashionMNIST | CIFAR10 | ImageFolder, Field(discriminator="kind")]
+"""Any data set."""
+
+
+def shape_of(data: Data) -> Shape:
+    """Channels, height and width of the images that the network sees."""
+    channels = data.channels if isinstance(data, ImageFolder) else {"digits": 1, "fashion-mnist": 1, "cifar10": 3}[data.kind]
+    return Shape(channels, data.image_size, data.image_size)
+
+
+def class_count(data: Data) -> int | None:
+    """Number of classes where the spec alone knows it; None for a folder, whose sub-folders decide."""
+    return None if data.kind == "folder" else 10
+
+
+def training_images(data: Data) -> int | None:
+    """Images in one epoch where the spec alone knows it; None for a folder without `subset`."""
+    everything = {"digits": 1437, "fashion-mnist": 60_000, "cifar10": 50_000}.get(data.kind)
+    if data.subset is None or everything is None:
+        return data.subset or everything
+    return min(data.subset, everything)

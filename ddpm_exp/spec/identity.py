@@ -1,0 +1,61 @@
+"""What an experiment is, as flat keys and as hashes: science apart from execution and judgement."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from ddpm_exp.spec.base import Role, Spec
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.training import Precision
+
+SCHEMA_VERSION = 1
+"""Version of the configuration's form in manifests; raise it when a field is renamed or changes meaning."""
+
+
+def flat(spec: Spec, prefix: str = "", roles: frozenset[Role] = frozenset(Role)) -> dict[str, Any]:
+    """Dotted path to plain value (JSON types) of every field whose role, and whose parents' roles, are in `roles`."""
+    values: dict[str, Any] = {}
+    for name in type(spec).model_fields:
+        if spec.role_of(name) not in roles:
+            continue
+        value, path = getattr(spec, name), f"{prefix}{name}"
+        if isinstance(value, Spec):
+            values.update(flat(value, f"{path}.", roles))
+        else:
+            values[path] = _plain(value)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def science(experiment: Experiment, precision: Precision) -> dict[str, Any]:
+    """Flat science fields with the precision resolved: everything that changes what is learnt or measured."""
+    values = flat(experiment, roles=frozenset({Role.SCIENCE}))
+    values["training.precision"] = precision
+    return values
+
+
+def science_hash(experiment: Experiment, precision: Precision) -> str:
+    """Twelve hexadecimal digits that agree exactly where `science` agrees."""
+    return _digest(science(experiment, precision))
+
+
+def criteria_hash(experiment: Experiment) -> str | None:
+    """Hash of the planned seeds and criteria; None without a decision."""
+    decision = experiment.decision
+    if decision is None:
+        return None
+    return _digest(decision.model_dump(mode="json", include={"seeds", "accept_when", "reject_when"}))
+
+
+def _digest(values: Any) -> str:
+    text = json.dumps({"schema": SCHEMA_VERSION, "values": values}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,70 @@
+"""How the network learns: images per step, duration, learning rate, optimizer, EMA, clipping, precision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from ddpm_exp.spec.base import EXECUTION, Spec
+from ddpm_exp.spec.progress import Amount, to_images
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Arithmetic of the network's matrix products; weights, optimizer and schedule stay in fp32."""
+
+
+class Training(Spec):
+    """AdamW on the loss of `Diffusion`. Learning rate, EMA and duration are functions of images seen, not of steps."""
+
+    images_per_step: Annotated[int, Ge(1)] = 128
+    """Images that one optimizer step averages over, on all devices together. Never changed to fit memory:
+    the plan slices it into micro-batches."""
+
+    duration: Amount = "100 epochs"
+    """How long to train."""
+
+    learning_rate: Annotated[float, Gt(0), Le(0.1)] = 2e-4
+    """Peak rate of the optimizer."""
+
+    warmup: Amount = "0 images"
+    """Linear rise of the rate from zero. Guide 003: 1,000 to 10,000 steps, or 5 % of the training."""
+
+    rate: Literal["constant", "cosine", "one-cycle"] = "constant"
+    """The rate after warm-up. `cosine`: half a cosine down to `final_rate` at the end of `duration`. `one-cycle`:
+    cosine up over the first 30 % of `duration` from 1/25 of the peak, then cosine down to `final_rate`; `warmup` is then ignored."""
+
+    final_rate: Annotated[float, Ge(0), Le(1)] = 0.0
+    """The rate at the end as a share of `learning_rate`, for the schedules that fall."""
+
+    weight_decay: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Decoupled weight decay of AdamW. Guide 002 uses 0.01."""
+
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
+    """Decay of AdamW's first and second moments."""
+
+    gradient_clip: Annotated[float, Gt(0)] | None = 1.0
+    """Largest norm of the whole gradient; None leaves it as it is. Guide 003: 0.5 to 2; guide 001 clips at 0.5."""
+
+    ema_half_life: Amount | None = "887000 images"
+    """Images over which the average forgets half of the past; None: no EMA. A decay b per step is the half-life
+    images_per_step x ln(1/2) / ln(b): 0.9999 at 128 images per step is 887,000 images."""
+
+    ema_ramp: Annotated[float, Gt(0), Le(1)] | None = 0.05
+    """The half-life is at most this share of the images seen so far, so that early averages are not stuck at the
+    initial weights; None: no ramp."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the GPU has it in hardware, else fp16 on GPUs with tensor cores, else fp32."""
+
+    checkpoint_every: Annotated[Amount, EXECUTION] = "10 epochs"
+    """How often a checkpoint is written; one is always written at the end and on interruption."""
+
+    log_every: Annotated[Amount, EXECUTION] = "50 steps"
+    """How often losses are read from the device and recorded, as means since the last time."""
+
+    stop_after_bad_steps: Annotated[int, Ge(1)] = 20
+    """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops."""
+
+    def images(self, amount: str, images_per_epoch: int) -> int:
+        """`amount` in images seen, in whole optimizer steps of this training."""
+        return to_images(amount, images_per_step=self.images_per_step, images_per_epoch=images_per_epoch)

@@ -1,0 +1,1 @@
+"""The whole way from an experiment to a recorded, judged run."""
