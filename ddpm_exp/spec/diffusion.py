@@ -49,7 +49,8 @@ class Diffusion(Spec):
             )
         if self.zero_terminal_snr and self.prediction == "eps":
             raise broken(
-                "at zero terminal SNR the last time is pure noise, from which an eps prediction cannot recover x0 (it divides by alpha = 0)",
+                "at zero terminal SNR the last time is pure noise, from which an eps prediction cannot recover x0 "
+                "(it divides by alpha = 0)",
                 field="zero_terminal_snr",
                 value=True,
                 fix="set diffusion.prediction to 'v' or 'x0', or zero_terminal_snr to False",

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+_LONGEST = 80
+"""Characters of a value that a message shows."""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 class UserError(Exception):
     """A mistake or a missing thing that the user can mend; the command line prints it without a traceback.
@@ -35,7 +43,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         head = self.field or ""
         if self.field and self.value is not None:
-            head += f" = {self.value!r}"
+            head += f" = {_short(self.value)}"
         lines = [f"{head}: {self.rule}" if head else self.rule]
         if self.origin:
             lines.append(f"  set at: {self.origin}")
@@ -44,7 +52,7 @@ class UserError(Exception):
         return "\n".join(lines)
 
 
-class UserErrors(UserError):
+class UserErrors(UserError):  # noqa: N818 - a plural: it reads as the several UserErrors that it holds
     """Several mistakes found in one pass, each with its own field, value, rule and fix."""
 
     def __init__(self, errors: list[UserError]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any, Self, get_type_hints
 
 from pydantic import model_validator
@@ -14,6 +13,7 @@ from ddpm_exp.spec.decision import Decision
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import Evaluation
+from ddpm_exp.spec.fields import hint
 from ddpm_exp.spec.hardware import Hardware
 from ddpm_exp.spec.model import Model, UNet
 from ddpm_exp.spec.rules import check_rules
@@ -49,11 +49,10 @@ def _adopt_annotations(name: str, parent: Any, namespace: dict[str, Any]) -> Non
             own[key] = annotations[key]
             namespace.setdefault(key, parent.model_fields[key].default)
         elif key in own or not (callable(namespace[key]) or isinstance(namespace[key], property | classmethod | staticmethod)):
-            near = difflib.get_close_matches(key, parent.model_fields, n=1)
             raise UserError(
                 "an experiment may not add fields to the one it builds on",
                 field=f"{name}.{key}",
-                fix=f"did you mean '{near[0]}'?" if near else f"known fields: {', '.join(parent.model_fields)}",
+                fix=hint(key, Experiment, ""),
             )
     for key in _NEVER_INHERITED:
         if key not in namespace:
@@ -72,7 +71,7 @@ class Experiment(Spec, metaclass=_Lineage):
     baseline: Annotated[str | None, JUDGEMENT] = None
     """The experiment to compare with, as its ADR id (`ADR-0001`). None: the parent class, if it is an experiment of its own."""
 
-    data: Data = Digits()
+    data: Data = Digits(image_size=16)
     condition: Condition = Unconditional()
     diffusion: Diffusion = Diffusion()
     model: Model = UNet()

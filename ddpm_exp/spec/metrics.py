@@ -35,7 +35,8 @@ METRICS: tuple[Metric, ...] = (
         "samples/prompt_distance",
         "higher",
         "share",
-        "distance of images drawn for different classes from the same noise, relative to real images of different classes: 0 where the condition does nothing",
+        "distance of images drawn for different classes from the same noise, relative to real images of different classes: "
+        "0 where the condition does nothing",
     ),
     Metric(
         "samples/class_accuracy",

@@ -55,14 +55,16 @@ class UNet(Spec):
             channels = self.base_channels * multiplier
             if channels % self.groups:
                 raise broken(
-                    f"every level's channels must divide by groups = {self.groups}; {self.base_channels} x {multiplier} = {channels} does not",
+                    f"every level's channels must divide by groups = {self.groups}; "
+                    f"{self.base_channels} x {multiplier} = {channels} does not",
                     field="base_channels",
                     value=self.base_channels,
                     fix=f"take base_channels = {max(1, round(self.base_channels / self.groups)) * self.groups} or change groups",
                 )
             if channels % self.heads:
                 raise broken(
-                    f"channels must divide by heads; {self.base_channels} x {multiplier} = {channels} does not divide by {self.heads}",
+                    f"channels must divide by heads; "
+                    f"{self.base_channels} x {multiplier} = {channels} does not divide by {self.heads}",
                     field="heads",
                     value=self.heads,
                     fix="take heads = 1 or a divisor of the channels",

@@ -1,4 +1,4 @@
-"""The noise schedules' plain numbers, in float64 without torch: what rules and advice need to know, and what `diffusion` is built from."""
+"""The noise schedules' plain numbers, in float64 without torch: for rules and advice, and what `diffusion` is built from."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ class Training(Spec):
 
     rate: Literal["constant", "cosine", "one-cycle"] = "constant"
     """The rate after warm-up. `cosine`: half a cosine down to `final_rate` at the end of `duration`. `one-cycle`:
-    cosine up over the first 30 % of `duration` from 1/25 of the peak, then cosine down to `final_rate`; `warmup` is then ignored."""
+    cosine up over the first 30 % of `duration` from 1/25 of the peak, then cosine down to `final_rate`;
+    `warmup` is then ignored."""
 
     final_rate: Annotated[float, Ge(0), Le(1)] = 0.0
     """The rate at the end as a share of `learning_rate`, for the schedules that fall."""
