@@ -1,1 +1,5 @@
 """Atomic, checksummed checkpoints of tensors and plain data."""
+
+from ddpm_exp.checkpoints.store import Checkpoint, latest, load, save
+
+__all__ = ["Checkpoint", "latest", "load", "save"]

@@ -99,7 +99,7 @@ def class_count(data: Data) -> int | None:
 
 def training_images(data: Data) -> int | None:
     """Images in one epoch where the spec alone knows it; None for a folder without `subset`."""
-    everything = {"digits": 1437, "fashion-mnist": 60_000, "cifar10": 50_000}.get(data.kind)
+    everything = {"digits": 1438, "fashion-mnist": 60_000, "cifar10": 50_000}.get(data.kind)
     if data.subset is None or everything is None:
         return data.subset or everything
     return min(data.subset, everything)

@@ -1,0 +1,106 @@
+"""A user's folder of images: found, verified, turned into squares, split. Nothing of training."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.square import square_pixels
+from ddpm_exp.spec.data import ImageFolder
+from ddpm_exp.spec.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def require_images(data: ImageFolder) -> Path:
+    """The folder; UserError unless it exists and holds an image. Stops at the first image found."""
+    root = Path(data.root).expanduser()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise _wrong(data, f"the folder of images {what} (seen from {Path.cwd()})", "write the path of an existing folder")
+    if next(_files(root), None) is None:
+        raise _wrong(data, "the folder holds no image", f"put images into it; these are read: {', '.join(SUFFIXES)}")
+    return root
+
+
+def load_folder(data: ImageFolder) -> tuple[ImageSet, ImageSet]:
+    """Training and held-out images, uint8 [N, C, S, S], ordered by relative path.
+
+    Classes are the first-level sub-folders, if every image lies in one. An image is held out if the hash of its relative path
+    falls below `held_out_share`; at least one image is, and at least one trains. Raises UserError naming unreadable images.
+    """
+    root = require_images(data)
+    paths = sorted(_files(root))
+    if len(paths) < 2:
+        raise _wrong(data, "the folder holds a single image, but one is needed to train on and one to hold out", "add images")
+    images = _decode(data, root, paths)
+    labels, class_names = _classes(paths)
+    every = ImageSet(images, labels, class_names)
+    held_out = _held_out(paths, data.held_out_share)
+    return every.take((~held_out).nonzero().flatten()), every.take(held_out.nonzero().flatten())
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Relative paths, with forward slashes, of every image below `root`. Hidden files and folders are left out; links to
+    folders are followed, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)  # noqa: PTH116 - os.walk gives text
+        if (status.st_dev, status.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _decode(data: ImageFolder, root: Path, paths: list[str]) -> torch.Tensor:
+    """Every image as uint8 [N, C, S, S]. Pillow decodes without the interpreter's lock, so threads are enough."""
+    images = torch.empty(len(paths), data.channels, data.image_size, data.image_size, dtype=torch.uint8)
+
+    def one(place: int) -> str | None:
+        try:
+            images[place] = torch.from_numpy(square_pixels(root / paths[place], data.image_size, data.channels))
+        except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+            return f"{paths[place]} ({str(error) or type(error).__name__})"
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        unreadable = [problem for problem in pool.map(one, range(len(paths))) if problem is not None]
+    if unreadable:
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        raise _wrong(
+            data,
+            f"{len(unreadable)} of {len(paths)} images cannot be read: {'; '.join(unreadable[:5])}{more}",
+            "remove these files from the folder or replace them",
+        )
+    return images
+
+
+def _classes(paths: list[str]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+    if not all("/" in path for path in paths):
+        return None, ()
+    folders = [path.split("/", 1)[0] for path in paths]
+    names = sorted(set(folders))
+    return torch.tensor([names.index(folder) for folder in folders]), tuple(names)
+
+
+def _held_out(paths: list[str], share: float) -> torch.Tensor:
+    """bool [N]. A path's fate does not depend on which other images there are, so adding some moves none across."""
+    places = [int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") / 2**64 for path in paths]
+    held_out = torch.tensor([place < share for place in places])
+    held_out[min(range(len(paths)), key=places.__getitem__)] = True
+    held_out[max(range(len(paths)), key=places.__getitem__)] = False
+    return held_out
+
+
+def _wrong(data: ImageFolder, rule: str, fix: str) -> UserError:
+    return UserError(rule, field="data.root", value=data.root, fix=fix)
