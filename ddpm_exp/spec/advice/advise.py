@@ -1,0 +1,35 @@
+"""Runs every rule over an experiment, and leaves out what a preset's own source says about its own values."""
+
+from __future__ import annotations
+
+from ddpm_exp.spec.advice.rule import Advice, Case, Change, Rule
+from ddpm_exp.spec.advice.table import CHANGE_RULES, RULES
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.identity import flat
+from ddpm_exp.spec.presets.registry import origin_of
+
+
+def advise(experiment: Experiment, host_cores: int | None = None) -> tuple[Advice, ...]:
+    """Everything the guides advise against in `experiment`, in the order of its fields.
+
+    `host_cores`: CPU cores of the machine to run on; None: unknown, taken as a small one.
+    Values that a preset's source states stay without advice in the preset, and in experiments that build on it until they change.
+    """
+    case = Case(experiment, host_cores)
+    found = ((rule, rule.check(case)) for rule in RULES)
+    return tuple(advice for rule, advice in found if advice is not None and not _stated_by_preset(rule, experiment))
+
+
+def advise_change(baseline: Experiment, experiment: Experiment) -> tuple[Advice, ...]:
+    """What the guides advise against in the step from `baseline` to `experiment`."""
+    change = Change(baseline, experiment)
+    return tuple(advice for rule in CHANGE_RULES if (advice := rule.check(change)) is not None)
+
+
+def _stated_by_preset(rule: Rule[Case], experiment: Experiment) -> bool:
+    found = origin_of(type(experiment))
+    if found is None:
+        return False
+    preset, origin = found
+    here, there = flat(experiment), flat(preset())
+    return all(origin.states_field(path) and here.get(path) == there.get(path) for path in rule.reads)

@@ -1,0 +1,41 @@
+"""Advice on measuring and judging: how often, on how many images, with how many seeds."""
+
+from __future__ import annotations
+
+from ddpm_exp.spec.advice.rule import Advice, Case, rule
+
+
+@rule(
+    "no evaluation between the first step and the last",
+    reads=("evaluation.every", "training.duration"),
+    guides=("000", "002", "004"),
+)
+def rare_evaluation(case: Case) -> Advice | None:
+    every, total = case.images(case.experiment.evaluation.every), case.images(case.experiment.training.duration)
+    if every is None or total is None or every < total:
+        return None
+    says = "guides 000 and 002 look at samples every few epochs, guide 004 every 5: nothing shows between the start and the end"
+    fix = "set evaluation.every to a tenth of training.duration"
+    return Advice("evaluation.every", case.experiment.evaluation.every, says, ("000", "002", "004"), fix)
+
+
+@rule("FID of fewer than 50,000 images", reads=("evaluation.fid",), guides=("001", "Heusel et al. 2017"))
+def small_fid(case: Case) -> Advice | None:
+    fid = case.experiment.evaluation.fid
+    if fid is None or fid.images >= 50_000:
+        return None
+    says = "FID falls with the number of images: only 50,000 compare with papers, or with guide 001's 20 to 30"
+    fix = "set evaluation.fid.images to 50000, or compare with your own runs only"
+    return Advice("evaluation.fid.images", fid.images, says, ("001", "Heusel et al. 2017"), fix)
+
+
+@rule("a decision with criteria but a single seed", reads=("decision.seeds",), guides=("arithmetic",))
+def single_seed(case: Case) -> Advice | None:
+    decision = case.experiment.decision
+    if decision is None or len(decision.seeds) > 1 or not (decision.accept_when or decision.reject_when):
+        return None
+    says = "one run shows no spread between seeds, so no criterion can hold with any confidence: the verdict stays inconclusive"
+    return Advice("decision.seeds", decision.seeds, says, ("arithmetic",), "plan at least two seeds, better three: (0, 1, 2)")
+
+
+RULES = (rare_evaluation, small_fid, single_seed)
