@@ -19,10 +19,18 @@ _SHORTEST = 6
 
 _URL_CREDENTIALS = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@\"'`<>]+@")
 _URL_PARAMETER = re.compile(rf"(?P<name>[?&][\w.-]*{_WORD}=)[^&\s\"'`#]+", re.IGNORECASE)
-_OPTION = re.compile(rf"(?P<name>--?[\w-]*{_WORD}(?:=|\s+))(?!-)[^\s\"'`]+", re.IGNORECASE)
-# NAME = "value", NAME: 'value', {"name": "value"}, NAME=value: a literal follows, never code such as os.environ[...].
+_OPTION = re.compile(rf"(?P<name>(?<![\w-])--?[\w-]*{_WORD}(?:=|\s+))(?!-)[^\s\"'`]+", re.IGNORECASE)
+# NAME = "value", NAME: 'value', {"name": "value"}: a literal follows, never code such as os.environ[...]. A plain `key` or
+# `token` is an everyday name: there, only a value with a digit or of 16 characters and more is taken for a secret.
+_ASSIGNED = r"[\"']?\s*(?::\s*\w+\s*)?[:=]\s*)(?P<quote>[\"'])"
 _QUOTED = re.compile(
-    rf"(?P<name>\b\w*{_WORD}[\"']?\s*(?::\s*\w+\s*)?[:=]\s*)(?P<quote>[\"'])(?P<value>[^\"'\\\n]{{6,}})(?P=quote)", re.IGNORECASE
+    r"(?P<name>\b\w*(?:(?:api|access|secret|private|auth|deploy|signing|account)[_-]?key|secret|passw(?:or)?d|passphrase|credential)s?"
+    + _ASSIGNED
+    + r"[^\"'\\\n]{6,}(?P=quote)",
+    re.IGNORECASE,
+)
+_QUOTED_TOKEN = re.compile(
+    r"(?P<name>\b\w*(?:token|key)" + _ASSIGNED + r"(?:(?=[^\"'\s]*\d)[\w./+=-]{8,}|[\w/+=-]{16,})(?P=quote)", re.IGNORECASE
 )
 _BARE = re.compile(r"(?P<name>\b[A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)=)(?P<value>[^\s\"'`$({\[]{6,})")
 _KNOWN_FORMS = re.compile(
@@ -57,6 +65,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     text = _URL_CREDENTIALS.sub(rf"\g<scheme>{MARK}@", text)
     text = _URL_PARAMETER.sub(rf"\g<name>{MARK}", text)
     text = _QUOTED.sub(rf"\g<name>\g<quote>{MARK}\g<quote>", text)
+    text = _QUOTED_TOKEN.sub(rf"\g<name>\g<quote>{MARK}\g<quote>", text)
     text = _BARE.sub(rf"\g<name>{MARK}", text)
     text = _OPTION.sub(rf"\g<name>{MARK}", text)
     return _KNOWN_FORMS.sub(MARK, text)

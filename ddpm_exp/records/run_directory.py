@@ -22,7 +22,8 @@ METRICS = "metrics.jsonl"
 
 
 class RunDirectory:
-    """A run's files: `manifest.json`, `status.json`, `metrics.jsonl`, `samples/`, `checkpoints/` and what is written by name.
+    """A run's files: `manifest.json`, `status.json`, `metrics.jsonl`, `sources/`, `samples/`, `checkpoints/` and what is
+    written by name.
 
     Every text passes through `redact`; every file but the metrics is written atomically. Make one by `create` or `open`.
     """
@@ -48,6 +49,8 @@ class RunDirectory:
                 folder.mkdir(parents=True)
         except OSError as error:
             raise refusal(path, error) from error
+        for file, text in manifest.sources.items():
+            run.write_text(f"sources/{Path(file).name}", text)
         run.set_status("running", total_images=manifest.units.total_images)
         write_atomically(path / MANIFEST, manifest.to_json().encode())
         return run
@@ -85,6 +88,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
+
+    def record(self) -> list[Path]:
+        """The files that explain the run to a reader: decision page (once written), manifest, experiment source."""
+        files = [self.path / "adr.md", self.path / MANIFEST, *sorted((self.path / "sources").glob("*"))]
+        return [file for file in files if file.is_file()]
 
     def status(self) -> Status:
         """What the run says of itself, corrected: "running" without a living process reads "interrupted".

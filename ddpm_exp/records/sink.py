@@ -12,6 +12,9 @@ from ddpm_exp.records.manifest import Manifest
 class Sink(Protocol):
     """What a run tells while it goes on. No method raises."""
 
+    where: str | None
+    """Where the copy is to be seen, or the command that sends it, once started."""
+
     def start(self, manifest: Manifest, run_path: Path) -> None:
         """The run at `run_path` begins or goes on."""
 
@@ -33,6 +36,8 @@ class Sink(Protocol):
 
 class NoSink:
     """Shows nothing."""
+
+    where: str | None = None
 
     def start(self, manifest: Manifest, run_path: Path) -> None:
         """Nothing."""

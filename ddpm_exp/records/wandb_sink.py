@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ddpm_exp.records.manifest import Manifest
 from ddpm_exp.records.redaction import redact, redact_all
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     import wandb
 
 INIT_SECONDS = 20.0
-FINISH_SECONDS = 60.0
+REACH_SECONDS = 8.0
+"""How long the server may take to answer at all; the client's own patience with a dead one is much longer."""
+
+FINISH_SECONDS = 30.0
 """How long the end of a run waits for uploads; what is left lies on disk for `wandb sync`."""
 
 
@@ -36,15 +42,21 @@ class WandbSink:
         self._tracking, self._mode, self._warn = tracking, mode, warn
         self._warned = False
         self._run: wandb.Run | None = None
-        self._images_seen = 0
+        self.where: str | None = None
 
     def start(self, manifest: Manifest, run_path: Path) -> None:
         """Begin a W&B run with the manifest's facts as its config, or go on with the one of the same directory.
 
-        Online without a reachable server becomes offline, with one warning. An agent's run id and sweep are taken over.
+        Online without a login or a reachable server becomes offline, with one warning. An agent's run id and sweep
+        are taken over.
         """
         with self._never_stopping():
-            self._begin(manifest, run_path.resolve(), self._mode)
+            arguments = _arguments(manifest, run_path.resolve(), self._tracking)
+            self._run = (self._online(arguments) if self._mode == "online" else None) or _begin("offline", arguments)
+            self._run.define_metric("images")
+            self._run.define_metric("*", step_metric="images")
+            folder = Path(self._run.settings.sync_dir)
+            self.where = self._run.url if self._run.url and not self._run.offline else f"wandb sync {_from_here(folder)}"
 
     def log(self, images: int, values: Mapping[str, float]) -> None:
         """Record numbers over images seen."""
@@ -86,22 +98,21 @@ class WandbSink:
                 run, self._run = self._run, None
                 run.finish(exit_code=exit_code)
 
-    def _begin(self, manifest: Manifest, run_path: Path, mode: Mode) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    def _online(self, arguments: dict[str, Any]) -> wandb.Run | None:
+        """An online run, or None and a warning where there can be none."""
         import wandb
 
         try:
-            self._run = wandb.init(
-                mode="online" if mode == "online" else "offline", **_identity(manifest, run_path, self._tracking)
-            )
+            settings = wandb.setup(wandb.Settings(silent=True)).settings
+            why_not = _unreachable(settings.base_url)
+            if why_not is None and not wandb.login(prompt=False):  # a prompt would hold up the run
+                why_not = "nobody is logged in: run `wandb login`, or set WANDB_API_KEY"
+            if why_not is None:
+                return _begin("online", arguments)
         except Exception as error:
-            if mode != "online":
-                raise
-            self._say(f"W&B cannot be reached ({_short(error)}); this run is logged offline, `wandb sync` sends it later")
-            self._begin(manifest, run_path, "offline")
-            return
-        self._run.define_metric("images")
-        self._run.define_metric("*", step_metric="images")
+            why_not = _short(error)
+        self._say(f"W&B cannot be used online ({why_not}); this run is logged offline, `wandb sync` sends it later")
+        return None
 
     @contextlib.contextmanager
     def _never_stopping(self) -> Iterator[None]:
@@ -118,8 +129,35 @@ class WandbSink:
             self._warn(redact(sentence))
 
 
-def _identity(manifest: Manifest, run_path: Path, tracking: Tracking) -> dict[str, Any]:
+def _begin(mode: Literal["online", "offline"], arguments: dict[str, Any]) -> wandb.Run:
+    import wandb
+
+    return wandb.init(mode=mode, **arguments)
+
+
+def _unreachable(base_url: str) -> str | None:
+    """Why nothing at `base_url` answers, or None where something does, be it with an error of its own."""
+    request = urllib.request.Request(base_url, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        # A certificate that Python does not know may be one that the client was told to accept.
+        return None if isinstance(reason, ssl.SSLError) else f"{base_url} does not answer: {reason}"
+    return None
+
+
+def _from_here(folder: Path) -> str:
+    """`folder` as it can be typed: relative to the working directory where it lies below it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+
+
+def _arguments(manifest: Manifest, run_path: Path, tracking: Tracking) -> dict[str, Any]:
     """The arguments of `wandb.init`. Where an agent started this process, its run id is in the environment and wins."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the client reports its crashes to a third party otherwise
     import wandb
 
     sweeping = bool(os.environ.get("WANDB_SWEEP_ID"))
@@ -144,8 +182,8 @@ def _identity(manifest: Manifest, run_path: Path, tracking: Tracking) -> dict[st
             x_save_requirements=False,
             console="off",
             silent=True,
+            reinit="create_new",  # a run that broke off must not be returned in place of the next one
             init_timeout=INIT_SECONDS,
-            login_timeout=INIT_SECONDS,
             finish_timeout=FINISH_SECONDS,
             host="",
         ),
