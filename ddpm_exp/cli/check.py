@@ -1,0 +1,173 @@
+"""`ddpm-exp check`: validates experiments and shows what they would do on each GPU, without one. Trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ddpm_exp.cli import completion
+from ddpm_exp.cli.words import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ddpm_exp.spec.errors import UserError
+    from ddpm_exp.workflow.check import Checked
+
+GPUS = ("T4", "V100-16", "V100-32", "A100-40")
+"""What Colab and most clouds rent out; planned for unless --gpu names others."""
+
+
+def check(file: str | Path, overrides: Sequence[str] = (), gpus: Sequence[str] = GPUS) -> Checked:
+    """Validate one experiment and plan it for each of `gpus`. Raises `UserError` for whatever makes it impossible."""
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+    from ddpm_exp.workflow.check import check as check_loaded
+
+    return check_loaded(load_experiment(resolve(str(file)), overrides), gpus)
+
+
+def check_all(files: Sequence[str], overrides: Sequence[str], gpus: Sequence[str]) -> list[tuple[str, Checked | UserError]]:
+    """Every file with what was found or what is wrong with it; a failing file does not stop the others."""
+    from ddpm_exp.spec.errors import UserError
+
+    results: list[tuple[str, Checked | UserError]] = []
+    for file in files:
+        try:
+            results.append((file, check(file, overrides, gpus)))
+        except UserError as error:
+            results.append((file, error))
+    return results
+
+
+def _gpu_names(asked: Sequence[str] | None) -> list[str]:
+    """Catalogue names of `--gpu A --gpu B` or `--gpu A,B`, each once. Raises `UserError` for an unknown one."""
+    import difflib
+
+    from ddpm_exp.spec.errors import UserError
+    from ddpm_exp.spec.hardware import GPU_NAMES, find_gpu
+
+    names: list[str] = []
+    for word in (part.strip() for text in asked or GPUS for part in text.split(",")):
+        try:
+            names.append(find_gpu(word).name)
+        except KeyError:
+            near = difflib.get_close_matches(word.upper(), GPU_NAMES, n=1)
+            fix = f"did you mean '{near[0]}'?" if near else "choose one of these"
+            raise UserError(f"a GPU is one of {', '.join(GPU_NAMES)}", field="--gpu", value=word, fix=fix) from None
+    return list(dict.fromkeys(names))
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Experiment words and overrides, told apart by the equals sign."""
+    from ddpm_exp.spec.errors import UserError
+    from ddpm_exp.spec.hardware import GPU_NAMES
+
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    files = [word for word in words if word not in overrides]
+    for word in files:
+        if word.upper() in (name.upper() for name in GPU_NAMES) and not Path(word).exists():
+            raise UserError("a GPU is named by an option", field=word, fix=f"write --gpu {word}")
+    if not files:
+        raise UserError("nothing to check", field="FILE", fix="name an experiment: ddpm-exp check experiments/quickstart.py")
+    return files, overrides
+
+
+def command(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... [PATH=VALUE]...",
+            help="Experiments (file, stem or number), and changes that are applied to each.",
+            show_default=False,
+            autocompletion=completion.experiments,
+        ),
+    ],
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gpu",
+            metavar="NAME",
+            help="Plan for this GPU (again for more). Default: T4, V100-16, V100-32, A100-40.",
+            show_default=False,
+            autocompletion=completion.gpus,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Validate experiments; print the diff to the baseline, the memory and batch plan per GPU, and advice.
+
+    Needs no GPU and trains nothing. A file with an error does not keep the others from being checked.
+
+    \b
+    ddpm-exp check experiments/adr_0002.py --gpu T4 --gpu V100-16
+    ddpm-exp check 1 2 training.images_per_step=64
+    """
+    from ddpm_exp.cli import failures
+    from ddpm_exp.cli.output import console, print_json, say
+    from ddpm_exp.spec.errors import UserError
+
+    files, overrides = _split(words)
+    results = check_all(files, overrides, _gpu_names(gpu))
+    wrong = [result for _, result in results if isinstance(result, UserError)]
+    if as_json:
+        documents = [
+            {"file": file, **(failures.as_document(result) if isinstance(result, UserError) else _facts(result))}
+            for file, result in results
+        ]
+        print_json({"checked": documents})
+    else:
+        screen = console()
+        for file, result in results:
+            if isinstance(result, UserError):
+                say(screen, f"{file}: not valid", "bold red")
+                failures.report(result, as_json=False)
+            else:
+                _print(screen, result)
+            say(screen, "")
+    if wrong:
+        raise typer.Exit(max(error.exit_code for error in wrong))
+
+
+def _facts(checked: Checked) -> dict[str, Any]:
+    loaded = checked.loaded
+    decision = loaded.experiment.decision
+    return {
+        "id": loaded.id,
+        "title": decision.title if decision else None,
+        "baseline": loaded.baseline.id if loaded.baseline else None,
+        "changes": checked.changes,
+        "plans": checked.plans,
+        "advice": checked.advice,
+        "parameters": checked.parameters,
+    }
+
+
+def _print(screen: Console, checked: Checked) -> None:
+    from rich.text import Text
+
+    from ddpm_exp.cli.diff import changes_table
+    from ddpm_exp.cli.output import say
+
+    loaded = checked.loaded
+    decision = loaded.experiment.decision
+    say(screen, f"{loaded.id}: {decision.title if decision else loaded.class_name}", "bold")
+    if checked.parameters is not None:
+        say(screen, f"{checked.parameters:,} parameters")
+    if loaded.baseline is not None:
+        say(screen, f"baseline: {loaded.baseline.id}; {len(checked.changes)} settings differ")
+        if checked.changes:
+            screen.print(changes_table(checked.changes, loaded.baseline.id, loaded.id))
+    screen.print(_plans(checked))
+    for advice in checked.advice:
+        screen.print(Text.assemble(("advice: ", "yellow"), str(advice)), soft_wrap=True)
+    if not checked.advice:
+        say(screen, "valid, and nothing to advise", "green")
+
+
+def _plans(checked: Checked) -> Any:
+    from ddpm_exp.cli.output import table
+
+    return table(*[str(plan) for plan in checked.plans])

@@ -1,0 +1,74 @@
+"""`ddpm-exp decide`: the verdict that the recorded runs give, its page, and its exit code. Runs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ddpm_exp.cli.words import DEFAULT_RUNS, ExperimentWord, Json, Runs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ddpm_exp.decisions.verdict import Verdict
+    from ddpm_exp.workflow.judge import Decided
+
+EXIT_CODES = {"accepted": 0, "inconclusive": 3, "rejected": 4}
+"""Exit code of `decide` by outcome."""
+
+PAGES = Path("docs/adr")
+
+
+def decide(file: str | Path, root: Path = DEFAULT_RUNS, pages: Path = PAGES) -> Decided:
+    """Judge the experiment's criteria by its runs under `root` and write its page into `pages`.
+
+    Raises `UserError` where the file has no decision or its runs cannot be compared.
+    """
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+    from ddpm_exp.workflow.judge import decide as judge
+    from ddpm_exp.workflow.options import RunOptions
+
+    return judge(load_experiment(resolve(str(file))), RunOptions(root=root), pages)
+
+
+def command(
+    file: ExperimentWord,
+    root: Runs = DEFAULT_RUNS,
+    pages: Annotated[Path, typer.Option("--pages", metavar="DIR", help="Folder of the decision pages.")] = PAGES,
+    as_json: Json = False,
+) -> None:
+    """Judge an experiment by its recorded runs, write its page docs/adr/NNNN-*.md, and exit with the verdict.
+
+    Exit codes: 0 accepted, 3 inconclusive (the output says what is still to run), 4 rejected.
+    """
+    from ddpm_exp.cli.output import console, print_json, say
+
+    decided = decide(file, root, pages)
+    if as_json:
+        print_json(decided)
+    else:
+        screen = console()
+        print_verdict(screen, decided.verdict)
+        if decided.page is not None:
+            say(screen, f"page: {decided.page}")
+    raise typer.Exit(EXIT_CODES[decided.verdict.outcome])
+
+
+_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusive": "bold yellow"}
+_MARKS = {"holds": ("holds", "green"), "fails": ("fails", "red"), "open": ("open", "yellow")}
+
+
+def print_verdict(screen: Console, verdict: Verdict) -> None:
+    """The outcome, each criterion with its sentence, and what is still to run."""
+    from rich.text import Text
+
+    from ddpm_exp.cli.output import say
+
+    say(screen, f"verdict: {verdict.outcome}", _STYLES[verdict.outcome])
+    for judged in verdict.criteria:
+        word, style = _MARKS[judged.status]
+        screen.print(Text.assemble("  ", (f"{word:6}", style), judged.sentence), soft_wrap=True)
+    for what in verdict.missing:
+        say(screen, f"  still to run: {what}")

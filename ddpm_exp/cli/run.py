@@ -1,0 +1,162 @@
+"""`ddpm-exp run`: plans, trains, evaluates and records. Chooses which runs to do; the doing is `workflow`'s."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ddpm_exp.cli import completion
+from ddpm_exp.cli.failures import INTERRUPTED
+from ddpm_exp.cli.words import DEFAULT_RUNS, ExperimentWord, Json, Overrides, Runs
+
+if TYPE_CHECKING:
+    from ddpm_exp.workflow.display import Display
+    from ddpm_exp.workflow.jobs import Job
+    from ddpm_exp.workflow.options import RunOptions
+    from ddpm_exp.workflow.run import Outcome
+
+
+def run(
+    file: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    every: bool = False,
+    options: RunOptions | None = None,
+    display: Display | None = None,
+    on_jobs: Callable[[list[Job]], None] | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Run one seed of an experiment, or with `every` all that is missing of every planned seed and arm.
+
+    Without `seed`, the first planned seed that is not finished; if all are, the first is reused. An interruption ends
+    the list. `on_jobs` is called with what will be done, `on_outcome` after each run. Raises `UserError` or `RunError`.
+    """
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+    from ddpm_exp.workflow.display import Quiet
+    from ddpm_exp.workflow.jobs import jobs, next_seed
+    from ddpm_exp.workflow.options import RunOptions
+    from ddpm_exp.workflow.run import run_seed
+
+    options = options or RunOptions()
+    clock = _Clock(options)
+    loaded = load_experiment(resolve(str(file)), overrides)
+    if every:
+        planned = jobs(loaded, options)
+        if on_jobs is not None:
+            on_jobs(planned)
+        work = [(job.loaded, job.seed) for job in planned if job.state != "finished"]
+    else:
+        work = [(loaded, next_seed(loaded, options) if seed is None else seed)]
+    outcomes: list[Outcome] = []
+    for arm, number in work:
+        if outcomes and clock.is_over():
+            break
+        outcome = run_seed(arm, number, clock.options_now(), display or Quiet())
+        outcomes.append(outcome)
+        if on_outcome is not None:
+            on_outcome(outcome)
+        if outcome.state == "interrupted":
+            break
+    return outcomes
+
+
+class _Clock:
+    """`--max-hours` over several runs: each gets what the ones before it left."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._started = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether the hours are used up."""
+        return self._left() is not None and self._left() == 0
+
+    def options_now(self) -> RunOptions:
+        """The options with the hours that are left."""
+        return replace(self._options, max_hours=self._left())
+
+    def _left(self) -> float | None:
+        if self._options.max_hours is None:
+            return None
+        return max(0.0, self._options.max_hours - (time.monotonic() - self._started) / 3600)
+
+
+def command(
+    file: ExperimentWord,
+    overrides: Overrides = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            "--gpu",
+            metavar="NAME",
+            help="Plan for this GPU's memory even on a larger one; 'cpu' forces the CPU.",
+            autocompletion=completion.gpus,
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Train this seed.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="List every missing seed x arm with its cost, then do them.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="A few steps of a small network: does everything work?")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Neither reuse finished runs nor resume unfinished ones.")] = False,
+    max_hours: Annotated[
+        float | None, typer.Option("--max-hours", metavar="H", help="Checkpoint and stop after so many hours.")
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="Log to the W&B server, not only to the disk.")] = False,
+    root: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Plan, train, evaluate and record an experiment: the first seed that is not finished, or --all of them.
+
+    Finished identical runs are reused and unfinished ones resumed, unless --fresh. Ctrl-C and SIGTERM write a
+    checkpoint and say how to go on.
+
+    Exit codes: 0 finished, or stopped by --max-hours; 1 failed; 2 wrong input; 130 stopped by Ctrl-C or SIGTERM.
+    The verdict's exit codes belong to 'ddpm-exp decide'.
+
+    \b
+    ddpm-exp run experiments/quickstart.py
+    ddpm-exp run adr_0002 training.learning_rate=3e-4 --seed 1
+    ddpm-exp run adr_0002 --all --max-hours 3
+    """
+    from ddpm_exp.cli import outcomes
+    from ddpm_exp.cli.display import display_for
+    from ddpm_exp.cli.output import console, print_json
+    from ddpm_exp.spec.errors import UserError
+    from ddpm_exp.workflow.options import RunOptions
+
+    if every and seed is not None:
+        raise UserError("--all runs every planned seed", field="--seed", value=seed, fix="leave out --all or --seed")
+    if max_hours is not None and max_hours <= 0:
+        raise UserError("must be greater than 0", field="--max-hours", value=max_hours, fix="write hours, such as --max-hours 1.5")
+    options = RunOptions(root, gpu, smoke, fresh, max_hours, online, ("ddpm-exp", *sys.argv[1:]))
+    screen = console(stderr=as_json)
+    display = display_for(screen)
+
+    def ended(outcome: Outcome) -> None:
+        display.close()
+        if not as_json:
+            outcomes.print_outcome(screen, outcome)
+
+    try:
+        done = run(
+            file,
+            overrides or (),
+            seed=seed,
+            every=every,
+            options=options,
+            display=display,
+            on_jobs=lambda planned: outcomes.print_jobs(screen, planned),
+            on_outcome=ended,
+        )
+    finally:
+        display.close()
+    if as_json:
+        print_json({"runs": done})
+    if any(outcome.signalled for outcome in done):
+        raise typer.Exit(INTERRUPTED)

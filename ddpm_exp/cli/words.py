@@ -1,0 +1,36 @@
+"""The arguments and options that several commands share, declared once so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddpm_exp.cli import completion
+
+Json = Annotated[bool, typer.Option("--json", help="Print the facts as one JSON document, for programs.")]
+
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the run directories.")]
+
+ExperimentWord = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Experiment: its file, its stem (adr_0002) or its number (2).",
+        show_default=False,
+        autocompletion=completion.experiments,
+    ),
+]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATH=VALUE]...",
+        help="Changes to the experiment, such as training.learning_rate=3e-4.",
+        show_default=False,
+        autocompletion=completion.overrides,
+    ),
+]
+
+DEFAULT_RUNS = Path("runs")
