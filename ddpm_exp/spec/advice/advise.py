@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ddpm_exp.spec.advice.rule import Advice, Case, Change, Rule
 from ddpm_exp.spec.advice.table import CHANGE_RULES, RULES
 from ddpm_exp.spec.experiment import Experiment
@@ -32,4 +34,9 @@ def _stated_by_preset(rule: Rule[Case], experiment: Experiment) -> bool:
         return False
     preset, origin = found
     here, there = flat(experiment), flat(preset())
-    return all(origin.states_field(path) and here.get(path) == there.get(path) for path in rule.reads)
+    return all(origin.states_field(path) and _under(here, path) == _under(there, path) for path in rule.reads)
+
+
+def _under(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """The values at `path`, or below it where it is a whole part."""
+    return {key: value for key, value in values.items() if key == path or key.startswith(f"{path}.")}
