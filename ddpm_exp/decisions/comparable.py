@@ -1,0 +1,81 @@
+"""Whether two arms may be compared at all: same images, same measurement, and losses only of one kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddpm_exp.decisions.arm import Arm
+from ddpm_exp.spec.base import EXECUTION, Spec
+from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.evaluation import FID, Evaluation
+
+_DATA: dict[str, type[Spec]] = {"digits": Digits, "fashion-mnist": FashionMNIST, "cifar10": CIFAR10, "folder": ImageFolder}
+
+_WHEN_NOT_WHAT = ("evaluation.every",)
+"""How often is evaluated changes no value: arms are compared at the same amount of training."""
+
+_LOSSES = ("train/loss", "val/loss")
+
+
+def require_comparable(variant: Arm, baseline: Arm) -> None:
+    """Raise UserError, naming each differing key with both values, unless both arms saw and measured the same images."""
+    differing = differences(variant, baseline)
+    if differing:
+        listed = "; ".join(f"{key}: {ours!r} in {variant.name}, {theirs!r} in {baseline.name}" for key, ours, theirs in differing)
+        raise UserError(
+            f"arms are compared on the same data and the same evaluation settings; these differ: {listed}",
+            field=f"{variant.name} against {baseline.name}",
+            fix="give both experiments the same data and evaluation, and run what changed again",
+        )
+
+
+def differences(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
+    """(key, variant's value, baseline's value) of everything that makes a comparison meaningless; empty where an arm has no run."""
+    if not variant.runs or not baseline.runs:
+        return []
+    ours, theirs = _settings(variant), _settings(baseline)
+    found = [
+        (key, ours.get(key), theirs.get(key)) for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)
+    ]
+    prints = [sorted({run.data_fingerprint for run in arm.runs if run.data_fingerprint}) for arm in (variant, baseline)]
+    if all(prints) and (prints[0] != prints[1] or len(prints[0]) > 1):
+        found.append(("data fingerprint", ", ".join(prints[0]), ", ".join(prints[1])))
+    return found
+
+
+def different_losses(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
+    """(key, variant's value, baseline's value) under `diffusion`: any of them moves the loss without moving quality."""
+    ours, theirs = variant.config, baseline.config
+    keys = sorted(key for key in {**ours, **theirs} if key.startswith("diffusion."))
+    return [(key, ours.get(key), theirs.get(key)) for key in keys if ours and theirs and ours.get(key) != theirs.get(key)]
+
+
+def refuse_losses(metric: str, variant: Arm, baseline: Arm) -> None:
+    """Raise UserError where `metric` is a training or held-out loss and the arms' losses do not mean the same."""
+    differing = different_losses(variant, baseline) if metric in _LOSSES else []
+    if differing:
+        listed = "; ".join(f"{key}: {ours!r} against {theirs!r}" for key, ours, theirs in differing)
+        raise UserError(
+            f"losses compare only within one schedule, prediction and weight; these differ: {listed}",
+            field=metric,
+            fix="write the criterion on val/denoising, which is measured on one grid of noise levels in every arm",
+        )
+
+
+def _settings(arm: Arm) -> dict[str, Any]:
+    """The arm's data and evaluation keys that decide what is measured."""
+    sections: dict[str, type[Spec]] = {"evaluation": Evaluation, "evaluation.fid": FID}
+    kind = _DATA.get(str(arm.config.get("data.kind")))
+    if kind is not None:
+        sections["data"] = kind
+    settings = {}
+    for key, value in arm.config.items():
+        section, _, field = key.rpartition(".")
+        if key.split(".")[0] not in ("data", "evaluation") or key in _WHEN_NOT_WHAT:
+            continue
+        owner = sections.get(section)
+        if owner is not None and field in owner.model_fields and owner.role_of(field) is EXECUTION:
+            continue
+        settings[key] = value
+    return settings

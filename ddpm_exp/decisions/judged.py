@@ -1,0 +1,182 @@
+"""One criterion, judged on numbers: what is claimed, what was measured, and whether it holds, fails or is open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ddpm_exp.decisions import statistics
+from ddpm_exp.decisions.arm import seeds_in_words
+from ddpm_exp.decisions.statistics import Estimate
+from ddpm_exp.spec.decision import Criterion
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.metrics import find_metric
+
+Mark = Literal["holds", "fails", "open"]
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A criterion's outcome. All numbers but n have the metric's unit; None where there is nothing to say."""
+
+    criterion: Criterion
+    status: Mark
+    reason: str
+    """Why it is what it is, as a sentence."""
+
+    n: int = 0
+    mean: float | None = None
+    deviation: float | None = None
+    reference_n: int = 0
+    reference_mean: float | None = None
+    reference_deviation: float | None = None
+    difference: float | None = None
+    """Mean minus the reference's mean (minus the bound for `at_most` and `at_least`)."""
+
+    interval: Interval | None = None
+    """Of the difference; each end is a one-sided bound at the criterion's confidence."""
+
+    slack: float | None = None
+    """By how much the claim is exceeded: negative where it is missed. With a relative margin its uncertainty is included."""
+
+    slack_interval: Interval | None = None
+    """The criterion holds where it lies above zero and fails where it lies below."""
+
+    method: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The criterion and its outcome in words."""
+        return f"{self.criterion}: {self.status}; {self.reason}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "criterion": self.criterion.model_dump(mode="json"),
+            "words": str(self.criterion),
+            **{name: getattr(self, name) for name in ("status", "reason", "n", "mean", "deviation", "reference_n")},
+            **{name: getattr(self, name) for name in ("reference_mean", "reference_deviation", "difference", "slack", "method")},
+            "interval": list(self.interval) if self.interval else None,
+            "slack_interval": list(self.slack_interval) if self.slack_interval else None,
+        }
+
+
+def judge_criterion(
+    criterion: Criterion,
+    values: Mapping[int, float | None],
+    reference: Mapping[int, float | None] | None,
+    withheld: str | None = None,
+) -> Judged:
+    """Judge one criterion on values by seed; `reference` is None for `at_most` and `at_least`.
+
+    Any missing value leaves it open. So does `withheld`, a sentence on why nothing may be concluded yet; the numbers
+    are then still given. Raises UserError for `no_worse` on a metric that has no better direction.
+    """
+    direction = _direction(criterion)
+    lacking = _lacking("", criterion, values) or (
+        reference is not None and _lacking(f"{criterion.against}'s ", criterion, reference)
+    )
+    ours = [values[seed] for seed in sorted(values)]
+    theirs = [reference[seed] for seed in sorted(reference)] if reference is not None else []
+    a, b = [v for v in ours if v is not None], [v for v in theirs if v is not None]
+    judged = Judged(
+        criterion,
+        "open",
+        withheld or lacking or "",
+        n=len(a),
+        mean=statistics.mean(a) if a else None,
+        deviation=statistics.deviation(a),
+        reference_n=len(b),
+        reference_mean=statistics.mean(b) if b else None,
+        reference_deviation=statistics.deviation(b),
+    )
+    if lacking or not a or (reference is not None and not b):
+        return judged
+    pairs = reference is not None and sorted(values) == sorted(reference)
+    if reference is not None and criterion.relative and min(b) <= 0:
+        return replace(judged, reason=withheld or "a margin in per cent needs a reference above zero; write it as a number")
+    plain = _contrast(criterion, a, b, 1.0, pairs)
+    margin = _estimate_of_slack(criterion, a, b, direction, pairs)
+    return _conclude(judged, plain, margin, direction, withheld)
+
+
+def _direction(criterion: Criterion) -> int:
+    """+1 where the criterion asks for high values, -1 for low ones."""
+    if criterion.kind == "no_worse":
+        better = find_metric(criterion.metric).better
+        if better == "neither":
+            raise UserError(
+                "neither direction of this metric is better, so it cannot be no worse",
+                field=criterion.metric,
+                fix="write .falls(...) or .rises(...), or take val/denoising",
+            )
+        return 1 if better == "higher" else -1
+    return 1 if criterion.kind in ("rises", "at_least") else -1
+
+
+def _lacking(whose: str, criterion: Criterion, values: Mapping[int, float | None]) -> str | None:
+    gone = [seed for seed in sorted(values) if values[seed] is None]
+    if not gone:
+        return None
+    return (
+        f"{whose}{criterion.metric} is not recorded, or not finite, {criterion.at_point or 'at the end'} for {seeds_in_words(gone)}"
+    )
+
+
+def _contrast(criterion: Criterion, a: Sequence[float], b: Sequence[float], factor: float, pairs: bool) -> Estimate:
+    """mean(a) - factor * mean(b), or mean(a) - bound."""
+    if criterion.value is not None:
+        bound = criterion.value
+        return statistics.one_sample([value - bound for value in a], scale=max(abs(bound), *map(abs, a)))
+    return statistics.paired(a, b, factor=factor) if pairs else statistics.welch(a, b, factor=factor)
+
+
+def _estimate_of_slack(criterion: Criterion, a: Sequence[float], b: Sequence[float], direction: int, pairs: bool) -> Estimate:
+    """direction * (mean(a) - threshold), where the claim is that this is at least zero."""
+    towards = -direction if criterion.kind == "no_worse" else direction
+    factor = 1.0 + towards * criterion.by if criterion.relative else 1.0
+    shift = 0.0 if criterion.relative else towards * criterion.by
+    contrast = _contrast(criterion, a, b, factor, pairs)
+    size = max(abs(value) for value in (*a, *b, shift))
+    centre = contrast.mean - shift
+    centre = 0.0 if abs(centre) <= statistics.ROUNDING * size else direction * centre
+    return Estimate(centre, contrast.standard_error, contrast.degrees, contrast.method)
+
+
+def _conclude(judged: Judged, plain: Estimate, slack: Estimate, direction: int, withheld: str | None) -> Judged:
+    criterion = judged.criterion
+    low, high = slack.bounds(criterion.confidence)
+    # "Falls" and "rises" without a margin claim a difference: none at all is not one.
+    strict = criterion.kind in ("falls", "rises") and criterion.by == 0
+    status: Mark = "holds" if low > 0 or (low == 0 and not strict) else "fails" if high < 0 or slack.exact else "open"
+    if status == "holds":
+        reason = f"supported at {criterion.confidence * 100:g} % confidence"
+    elif status == "fails":
+        reason = f"its opposite is supported at {criterion.confidence * 100:g} % confidence"
+    elif math.isinf(slack.standard_error):
+        reason = "one value per arm says nothing about the spread between seeds; at least two seeds are needed"
+    else:
+        reason = f"the seeds differ too much to say so or the opposite at {criterion.confidence * 100:g} % confidence"
+    if slack.exact:
+        which = "values" if criterion.value is not None else "differences between the arms"
+        reason += f" (all {judged.n} {which} are identical, so the interval is a point)"
+        if judged.reference_n and plain.mean == 0:
+            reason += "; the difference is exactly zero"
+    return replace(
+        judged,
+        reason=withheld or reason,
+        status="open" if withheld else status,
+        difference=plain.mean,
+        interval=_finite(plain.bounds(criterion.confidence)),
+        slack=slack.mean,
+        slack_interval=_finite((low, high)),
+        method=slack.method,
+    )
+
+
+def _finite(interval: Interval) -> Interval | None:
+    return interval if all(map(math.isfinite, interval)) else None

@@ -1,0 +1,67 @@
+"""Arms that saw or measured different images are refused, with what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ddpm_exp.decisions.arm import Arm
+from ddpm_exp.decisions.comparable import differences, refuse_losses, require_comparable
+from ddpm_exp.spec.errors import UserError
+
+Make = Callable[..., Arm]
+
+CONFIG: dict[str, Any] = {"data.kind": "fashion-mnist", "data.subset": 2048, "data.root": None, "evaluation.held_out": 1024}
+
+
+def two(arm: Make, ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[Arm, Arm]:
+    finals = {"val/denoising": (0.1, 0.2)}
+    return arm("adr_0002", finals, config={**CONFIG, **ours}), arm("adr_0001", finals, config={**CONFIG, **theirs})
+
+
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs"),
+    [("data.subset", 2048, None), ("evaluation.held_out", 512, 1024), ("evaluation.fid.images", 2000, 50_000)],
+)
+def test_other_data_or_measurement_is_refused_with_both_values(arm: Make, key: str, ours: Any, theirs: Any) -> None:
+    with pytest.raises(UserError) as caught:
+        require_comparable(*two(arm, {key: ours}, {key: theirs}))
+    assert f"{key}: {ours!r} in adr_0002, {theirs!r} in adr_0001" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs"),
+    [
+        ("data.root", "/here", "/there"),
+        ("evaluation.fid.weights", "a.pt", None),
+        ("evaluation.every", "5 epochs", "10 epochs"),
+        ("sampling.steps", 25, 50),
+    ],
+)
+def test_where_files_lie_and_how_often_is_measured_does_not_matter(arm: Make, key: str, ours: Any, theirs: Any) -> None:
+    assert differences(*two(arm, {key: ours}, {key: theirs})) == []
+
+
+def test_the_root_of_a_folder_is_its_data(arm: Make) -> None:
+    folder = {"data.kind": "folder"}
+    found = differences(*two(arm, {**folder, "data.root": "cats"}, {**folder, "data.root": "dogs"}))
+    assert found == [("data.root", "cats", "dogs")]
+
+
+def test_other_pixels_under_the_same_name_are_refused(arm: Make) -> None:
+    finals = {"val/denoising": (0.1, 0.2)}
+    with pytest.raises(UserError, match="data fingerprint: 'aaaa' in adr_0002, 'bbbb' in adr_0001"):
+        require_comparable(arm("adr_0002", finals, data_fingerprint="aaaa"), arm("adr_0001", finals, data_fingerprint="bbbb"))
+
+
+@pytest.mark.parametrize("key", ["diffusion.schedule", "diffusion.timesteps", "diffusion.prediction", "diffusion.weight"])
+def test_losses_of_different_processes_are_refused_with_advice(arm: Make, key: str) -> None:
+    ours, theirs = two(arm, {key: "new"}, {key: "old"})
+    for loss in ("train/loss", "val/loss"):
+        with pytest.raises(UserError, match="val/denoising"):
+            refuse_losses(loss, ours, theirs)
+    refuse_losses("val/denoising", ours, theirs)
+    refuse_losses("val/loss", theirs, theirs)
