@@ -1,0 +1,132 @@
+"""Peak memory of an experiment on a GPU that nobody has to have: from its real network on meta tensors, never from a device."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ddpm_exp.data.conditions import build_conditions
+from ddpm_exp.diffusion.draws import uniform
+from ddpm_exp.memory.kernels import is_cuda, kernels_of
+from ddpm_exp.memory.moments import Bytes, Moments
+from ddpm_exp.memory.step import Setting, Sizes, sampling_trace, sizes, training_trace
+from ddpm_exp.memory.terms import MIB, TERMS, Estimate
+from ddpm_exp.models.build import ConditionSize
+from ddpm_exp.spec.data import class_count, shape_of, training_images
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import Gpu
+from ddpm_exp.spec.training import Precision
+
+UNCERTAINTY = {"cuda": 0.25, "cpu": 0.25}
+"""Relative, by device; `docs/memory.md` shows the comparison with measurements that it comes from."""
+
+CONTEXT = {"cuda": 800 * MIB, "cpu": 400 * MIB}
+"""CUDA context and libraries: 775 to 809 MiB measured on an H100. CPU: a process that has imported torch and this package."""
+
+CUBLAS_WORKSPACE = 32 * MIB
+"""What cuBLAS takes once on Hopper (8 MiB before), per stream."""
+
+FRAGMENTATION = {False: 0.10, True: 0.25}
+"""Reserved beyond allocated, without and with activation checkpointing: measured 5 to 9 % and 16 to 36 % on an H100."""
+
+SAMPLING_BATCH = 128
+"""Images that evaluation draws together where memory allows."""
+
+_UNKNOWN_CLASSES = 100
+"""Classes assumed for a folder, which only its files can tell; a class embedding is small."""
+
+
+def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch: int) -> Estimate:
+    """Peak bytes on `gpu` when `micro_batch` images go through the network at once.
+
+    Deterministic, no device is asked, no network is given memory. Compiled networks (`hardware.compile`) are counted as
+    eager ones, which is an upper bound. Images of a folder without `subset` are not counted: only its files tell how many.
+    """
+    setting = _setting(experiment, gpu, precision)
+    device = "cuda" if is_cuda(gpu) else "cpu"
+    own = _sizes(setting)
+    resident = _resident(experiment, own, device)
+    everything = own.parameters if experiment.training.images_per_step > micro_batch * experiment.hardware.devices else 0
+
+    def with_accumulation(alive: Bytes) -> Bytes:
+        """All gradients exist throughout every micro-batch but a step's first."""
+        return {**alive, "gradients": max(alive["gradients"], everything)}
+
+    moment, alive = _training(setting).peak(micro_batch, with_accumulation)
+    optimizer = {**dict.fromkeys(alive, 0), "gradients": own.parameters}
+    if sum(optimizer.values()) > sum(alive.values()):
+        moment, alive = "optimizer", optimizer
+    batch, sampling = _sampling(experiment, setting, gpu, resident, device)
+    return Estimate(
+        terms=_total(resident, alive, experiment.model.checkpointing, device),
+        sampling_bytes=sampling,
+        sampling_batch=batch,
+        moment=moment,
+        uncertainty=UNCERTAINTY[device],
+    )
+
+
+def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, device: str) -> tuple[int, int]:
+    """The largest power of two up to `SAMPLING_BATCH` whose sampling fits (1 if none does), and its peak bytes."""
+    copies = 1 if experiment.sampling.guidance_scale == 1 else 2
+    batch = SAMPLING_BATCH
+    while True:
+        _, alive = _forward(setting).peak(batch * copies)
+        total = sum(_total(resident, alive, False, device).values())
+        if batch == 1 or total <= budget(experiment, gpu):
+            return batch, total
+        batch //= 2
+
+
+def budget(experiment: Experiment, gpu: Gpu) -> int:
+    """Bytes of `gpu` that the experiment may use: all but `hardware.headroom`."""
+    return int(gpu.usable_bytes * (1 - experiment.hardware.headroom))
+
+
+def _setting(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
+    return Setting(experiment.model, condition_size(experiment), shape_of(experiment.data), kernels_of(gpu, precision))
+
+
+def condition_size(experiment: Experiment) -> ConditionSize:
+    """The size of the condition's encoder. Class names, which only the data knows, are taken to be two words long."""
+    classes = class_count(experiment.data) or _UNKNOWN_CLASSES
+    names = tuple(f"some {_letters(k)}" for k in range(classes))
+    return ConditionSize(**build_conditions(experiment.condition, names, uniform).size)
+
+
+def _letters(k: int) -> str:
+    return chr(97 + k // 26) + chr(97 + k % 26)
+
+
+def _resident(experiment: Experiment, own: Sizes, device: str) -> Bytes:
+    """What is alive at every moment of a run."""
+    shape, data = shape_of(experiment.data), training_images(experiment.data) or 0
+    ema = experiment.training.ema_half_life is not None
+    return {
+        "weights": own.parameters + own.buffers,
+        "optimizer": 2 * own.parameters,
+        "ema": own.parameters + own.buffers if ema else 0,
+        "data": data * shape.channels * shape.height * shape.width,
+        "workspace": CUBLAS_WORKSPACE if device == "cuda" else 0,
+    }
+
+
+def _total(resident: Bytes, alive: Bytes, checkpointing: bool, device: str) -> Bytes:
+    terms = {term: resident.get(term, 0) + alive.get(term, 0) for term in TERMS}
+    terms["fragmentation"] = int(FRAGMENTATION[checkpointing] * sum(terms.values()))
+    terms["context"] = CONTEXT[device]
+    return terms
+
+
+@lru_cache(maxsize=128)
+def _training(setting: Setting) -> Moments:
+    return Moments(lambda images: training_trace(setting, images))
+
+
+@lru_cache(maxsize=128)
+def _forward(setting: Setting) -> Moments:
+    return Moments(lambda images: sampling_trace(setting, images))
+
+
+@lru_cache(maxsize=128)
+def _sizes(setting: Setting) -> Sizes:
+    return sizes(setting)

@@ -1,0 +1,130 @@
+"""From an experiment and a GPU to the plan: precision, micro-batch and accumulation. Images per step are never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ddpm_exp.memory.estimate import budget, estimate
+from ddpm_exp.memory.kernels import is_cuda
+from ddpm_exp.memory.remedies import remedies
+from ddpm_exp.memory.terms import Estimate, in_words
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import Gpu, find_gpu
+from ddpm_exp.spec.plan import Plan
+from ddpm_exp.spec.training import Precision
+
+Device = Literal["cpu", "cuda"]
+
+
+def plan(experiment: Experiment, gpu: Gpu, *, device: Device) -> Plan:
+    """The plan with the largest micro-batch that divides the step and fits `gpu` with the headroom asked for.
+
+    On "cpu" the processor's own row of the catalogue is meant. Raises UserError if the precision is not in the hardware,
+    if `hardware.micro_batch` does not fit, or if not even one image fits: then with what would help, each tried out.
+    """
+    gpu = gpu if device == "cuda" or not is_cuda(gpu) else find_gpu("cpu")
+    precision = resolve_precision(experiment, gpu)
+    asked = experiment.hardware.micro_batch
+    choices = [asked] if asked is not None else micro_batches(experiment)
+    for micro in choices:
+        expected = estimate(experiment, gpu, precision, micro)
+        if expected.peak_bytes <= budget(experiment, gpu):
+            return _plan(experiment, gpu, device, precision, micro, expected)
+    raise _too_small(experiment, gpu, precision)
+
+
+def micro_batches(experiment: Experiment) -> list[int]:
+    """Every micro-batch that divides a device's share of the step, largest first."""
+    share = experiment.training.images_per_step // experiment.hardware.devices
+    return [micro for micro in range(share, 0, -1) if share % micro == 0]
+
+
+def resolve_precision(experiment: Experiment, gpu: Gpu) -> Precision:
+    """What `training.precision` means on `gpu`: `auto` is the best that the hardware has, on a CPU fp32.
+
+    A CPU also computes in bf16, if asked for by name. Raises UserError for what the hardware does not have.
+    """
+    asked = experiment.training.precision
+    if asked == "auto":
+        return gpu.best_precision if is_cuda(gpu) else "fp32"
+    available: tuple[Precision, ...] = gpu.precisions if is_cuda(gpu) else ("fp32", "bf16")
+    if asked not in available:
+        raise UserError(
+            f"{gpu.name} has no {asked} in hardware (it has {', '.join(available)})",
+            field="training.precision",
+            value=asked,
+            fix=f"set training.precision to 'auto' or '{gpu.best_precision}'",
+        )
+    return asked
+
+
+def _plan(experiment: Experiment, gpu: Gpu, device: Device, precision: Precision, micro: int, expected: Estimate) -> Plan:
+    step, devices = experiment.training.images_per_step, experiment.hardware.devices
+    return Plan(
+        gpu=gpu.name,
+        device=device,
+        precision=precision,
+        images_per_step=step,
+        micro_batch=micro,
+        accumulation=step // devices // micro,
+        devices=devices,
+        usable_bytes=gpu.usable_bytes,
+        peak_bytes=expected.peak_bytes,
+        uncertainty=expected.uncertainty,
+        source="estimated",
+        largest_term=expected.largest_term,
+    )
+
+
+def _too_small(experiment: Experiment, gpu: Gpu, precision: Precision) -> UserError:
+    limit = budget(experiment, gpu)
+    room = f"{in_words(limit)} of {gpu.name} may be used ({experiment.hardware.headroom:.0%} stays free)"
+    asked = experiment.hardware.micro_batch
+    smallest = estimate(experiment, gpu, precision, 1)
+    if asked is not None:
+        needed = in_words(estimate(experiment, gpu, precision, asked).peak_bytes)
+        fitting = (m for m in micro_batches(experiment) if estimate(experiment, gpu, precision, m).peak_bytes <= limit)
+        largest = next(fitting, None)
+        if largest is not None:
+            return UserError(
+                f"{asked} images at once need {needed} in {precision}, but {room}",
+                field="hardware.micro_batch",
+                value=asked,
+                fix=f"take hardware.micro_batch = {largest}, or None to have it chosen; images per step stay the same",
+            )
+    helping = [
+        f"{remedy.override}: micro-batch {remedy.micro_batch} then needs {in_words(remedy.peak_bytes)} ({remedy.note})"
+        for remedy in remedies(experiment, gpu, precision)
+    ]
+    return UserError(
+        f"one image at a time needs {in_words(smallest.peak_bytes)} in {precision} "
+        f"(largest part: {smallest.largest_term}), but {room}",
+        field="hardware.gpu",
+        value=gpu.name,
+        fix="any one of these fits:\n    " + "\n    ".join(helping)
+        if helping
+        else "no change known here makes it fit: take a larger GPU",
+    )
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One GPU's line in the table of `check`: a plan, or why there is none."""
+
+    gpu: Gpu
+    plan: Plan | None
+    reason: UserError | None
+
+
+def plan_table(experiment: Experiment, gpus: Sequence[Gpu]) -> list[PlanRow]:
+    """A plan or the reason against it for each of `gpus`, in their order. Needs none of them."""
+    rows = []
+    for gpu in gpus:
+        try:
+            rows.append(PlanRow(gpu, plan(experiment, gpu, device="cuda" if is_cuda(gpu) else "cpu"), None))
+        except UserError as error:
+            rows.append(PlanRow(gpu, None, error))
+    return rows

@@ -1,0 +1,115 @@
+"""One training step and one sampling step on meta tensors, recorded: the real network, no device, no random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddpm_exp.memory.kernels import Kernels, OnTarget
+from ddpm_exp.memory.trace import Recorder, Trace, without_collector
+from ddpm_exp.models.build import ConditionSize, build_network
+from ddpm_exp.spec.data import Shape
+from ddpm_exp.spec.model import UNet
+
+_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that decides what a step allocates, apart from the number of images. Equal settings share their traces."""
+
+    model: UNet
+    condition: ConditionSize
+    shape: Shape
+    kernels: Kernels
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of the network's own tensors."""
+
+    parameters: int
+    buffers: int
+
+
+def meta_network(setting: Setting) -> nn.Module:
+    """The real network without memory behind its weights."""
+    with torch.device("meta"):
+        return build_network(setting.model, setting.condition, setting.shape)
+
+
+def sizes(setting: Setting) -> Sizes:
+    """Bytes of parameters and buffers."""
+    network = meta_network(setting)
+    return Sizes(
+        parameters=sum(_bytes(weight) for weight in network.parameters()),
+        buffers=sum(_bytes(buffer) for buffer in network.buffers()),
+    )
+
+
+def training_trace(setting: Setting, images: int) -> Trace:
+    """Forward and backward of one micro-batch of `images`, from its batch to the gradients."""
+    network = meta_network(setting).train()
+    target = OnTarget(setting.kernels, network)
+    recorder = _recorder(network, setting)
+    with without_collector(), recorder:
+        recorder.phase("forward")
+        x0, eps, c_noise, condition = _batch(setting, images)
+        x = x0 + eps
+        with target.autocast():
+            output = network(x, c_noise, condition)
+            recorder.mark(target.weight_copies, "autocast copies")
+        loss = (output.float() - eps).square().flatten(1).mean(dim=1).sum()
+        recorder.mark((x0, eps, x), "data")
+        recorder.phase("backward")
+        loss.backward()
+        recorder.mark((weight.grad for weight in network.parameters() if weight.grad is not None), "gradients")
+        recorder.phase("end")
+    return recorder.trace
+
+
+def sampling_trace(setting: Setting, images: int) -> Trace:
+    """One forward pass of `images` without gradients, as every step of a sampler makes it."""
+    network = meta_network(setting).eval().requires_grad_(False)
+    target = OnTarget(setting.kernels, network)
+    recorder = _recorder(network, setting)
+    with without_collector(), recorder, torch.no_grad():
+        recorder.phase("forward")
+        x, _, c_noise, condition = _batch(setting, images)
+        with target.autocast():
+            network(x, c_noise, condition).float()
+        recorder.phase("end")
+    return recorder.trace
+
+
+def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(images, *shape, device="meta")
+
+    condition = {"none": None, "class": empty(), "prompt": empty(setting.condition.length)}[setting.condition.kind]
+    return empty(*setting.shape), empty(*setting.shape), empty(), None if condition is None else condition.long()
+
+
+def _recorder(network: nn.Module, setting: Setting) -> Recorder:
+    known = [*network.parameters(), *network.buffers()]
+    return Recorder(known, _packing if setting.kernels.packed_convolutions else _nothing)
+
+
+def _nothing(func: Any, args: tuple[Any, ...], result: Any) -> int:
+    return 0
+
+
+def _packing(func: Any, args: tuple[Any, ...], result: Any) -> int:
+    """Bytes of the channels-last copies of a convolution's tensors in cuDNN's workspace; forward or one half of backward."""
+    if func is _CONVOLUTIONS[0]:
+        return _bytes(args[0]) + _bytes(args[1]) + _bytes(result)
+    if func is _CONVOLUTIONS[1]:
+        return _bytes(args[0]) + _bytes(args[1]) + _bytes(args[2])
+    return 0
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,77 @@
+"""What an estimate says: peak bytes by term, and how far to trust it. Computes nothing about networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024**2
+GIB = 1024**3
+
+TERMS: dict[str, str] = {
+    "weights": "parameters and buffers in fp32",
+    "gradients": "gradients of the parameters in fp32",
+    "optimizer": "AdamW's two moments in fp32",
+    "ema": "averaged weights in fp32",
+    "activations": "tensors that the forward pass keeps for the backward pass",
+    "autocast copies": "16-bit copies of the weights",
+    "data": "data set and current batch",
+    "workspace": "temporaries of the busiest moment and the libraries' workspaces",
+    "fragmentation": "memory that the allocator reserves beyond what is in use",
+    "context": "CUDA context and libraries (on a CPU: the interpreter and torch)",
+}
+"""Every term of an estimate and what it counts; they add up to the peak of training."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected memory of one device at the busiest moment, without having touched the device."""
+
+    terms: dict[str, int]
+    """Bytes by term (see `TERMS`) at the busiest moment of a training step."""
+
+    sampling_bytes: int
+    """Peak bytes while sampling `sampling_batch` images at once (guidance sends twice as many through the network)."""
+
+    sampling_batch: int
+    """Images that evaluation may draw together: as many as fit, at most 128."""
+
+    moment: str
+    """The busiest moment of a training step: `forward`, `backward` or `optimizer`."""
+
+    uncertainty: float
+    """Relative: the true peak is expected within `peak_bytes` x (1 +- uncertainty)."""
+
+    @property
+    def training_bytes(self) -> int:
+        """Peak bytes of a training step."""
+        return sum(self.terms.values())
+
+    @property
+    def peak_bytes(self) -> int:
+        """The larger of training's and sampling's peak, in bytes."""
+        return max(self.training_bytes, self.sampling_bytes)
+
+    @property
+    def largest_term(self) -> str:
+        """Name of the term that weighs most; `sampling` where drawing images needs more than training."""
+        if self.sampling_bytes > self.training_bytes:
+            return "sampling"
+        return max(self.terms, key=lambda name: self.terms[name])
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values, for `--json` and for files."""
+        return {
+            "terms": dict(self.terms),
+            "training_bytes": self.training_bytes,
+            "sampling_bytes": self.sampling_bytes,
+            "sampling_batch": self.sampling_batch,
+            "peak_bytes": self.peak_bytes,
+            "largest_term": self.largest_term,
+            "moment": self.moment,
+            "uncertainty": self.uncertainty,
+        }
+
+
+def in_words(size: int) -> str:
+    """`size` bytes as a person reads it: `812 MiB`, `3.41 GiB`."""
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"

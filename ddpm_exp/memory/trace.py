@@ -1,0 +1,114 @@
+"""Records when the tensors of a step are born and die, on meta tensors: which bytes are alive at which moment. No device."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+Event = tuple[int, int]
+"""(tensor, bytes) at a birth, (tensor, -1) at a death."""
+
+
+@dataclass
+class Trace:
+    """Births and deaths of one step in program order, and what each tensor is."""
+
+    events: list[Event] = field(default_factory=list)
+    starts: dict[str, int] = field(default_factory=dict)
+    """Index of the first event of each phase."""
+    kinds: dict[int, str] = field(default_factory=dict)
+    """Term of each tensor; one that is missing is a temporary of its moment ("workspace")."""
+
+    def shape(self) -> tuple[Any, ...]:
+        """What must agree between two batch sizes for sizes to be compared event by event."""
+        return tuple((tensor, size < 0) for tensor, size in self.events), tuple(self.starts.items())
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While active, notes each new meta storage and the moment that its last owner lets it go.
+
+    `known` are tensors that exist already (weights): neither they nor their views are noted.
+    `hidden(op, arguments, result)` gives the bytes that an operation's kernel needs only while it runs.
+    """
+
+    def __init__(self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...], Any], int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.trace = Trace()
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._hidden = hidden
+        self._tensor_of: dict[int, int] = {}
+        self._watch: dict[int, weakref.ref[Any]] = {}
+        self._count = 0
+        self._phase = ""
+
+    def phase(self, name: str) -> None:
+        """From here on the step is in this phase. What is alive when `backward` begins is an activation."""
+        self._phase = name
+        self.trace.starts[name] = len(self.trace.events)
+        if name == "backward":
+            for tensor in self._tensor_of.values():
+                self.trace.kinds.setdefault(tensor, "activations")
+
+    def mark(self, tensors: Iterable[Tensor], kind: str) -> None:
+        """Say what `tensors` are, whatever phase they were born in."""
+        for tensor in tensors:
+            number = self._tensor_of.get(tensor.untyped_storage()._cdata)
+            if number is not None:
+                self.trace.kinds[number] = kind
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        recomputing = self._phase == "backward" and torch.is_grad_enabled()
+        if func is torch.ops.aten.add.Tensor and self._phase == "backward" and not recomputing and _same_shape(args):
+            # Autograd sums the gradients of a tensor with two uses in place, but under a dispatch mode it does not.
+            return args[0]
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.device.type == "meta":
+                self._note(tensor, "activations" if recomputing else None)
+        temporary = self._hidden(func, args, result)
+        if temporary:
+            self.trace.events += [(self._count, temporary), (self._count, -1)]
+            self._count += 1
+        return result
+
+    def _note(self, tensor: Tensor, kind: str | None) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known or key in self._tensor_of:
+            return
+        number, self._count = self._count, self._count + 1
+        self._tensor_of[key] = number
+        self.trace.events.append((number, storage.nbytes()))
+        if kind:
+            self.trace.kinds[number] = kind
+
+        def died(_: Any) -> None:
+            del self._tensor_of[key], self._watch[number]
+            self.trace.events.append((number, -1))
+
+        self._watch[number] = weakref.ref(storage, died)
+
+
+def _same_shape(args: tuple[Any, ...]) -> bool:
+    return all(isinstance(arg, Tensor) for arg in args[:2]) and args[0].shape == args[1].shape and args[0].dtype == args[1].dtype
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Python's cycle collector off, so that tensors die at the same moment in every trace."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
