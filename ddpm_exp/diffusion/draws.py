@@ -60,10 +60,23 @@ def _elements(lanes: list[Tensor], count: int) -> Tensor:
     return torch.stack(lanes, dim=-1).flatten(1)[:, :count]
 
 
+def unit(word: Tensor) -> Tensor:
+    """Float32 in [0, 1) from 32-bit words: their upper 24 bits, which float32 holds exactly."""
+    return (word >> 8).float() * 2.0**-24
+
+
+def box_muller(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two independent standard normals, float32, from two 32-bit words; finite for every word."""
+    # The half keeps u above 0, where the logarithm would be infinite; u rounds to at most 1, where it is 0.
+    radius = (((first.float() + 0.5) * 2.0**-32).log() * -2.0).sqrt()
+    angle = second.float() * (2.0 * math.pi * 2.0**-32)
+    return radius * angle.cos(), radius * angle.sin()
+
+
 def uniform(seed: int, purpose: str, ordinals: Tensor, *shape: int) -> Tensor:
     """Float32 [B, *shape], uniform on the multiples of 2^-24 in [0, 1). `ordinals`: int64 [B]; its device is used."""
     count = math.prod(shape)
-    drawn = _elements([(word >> 8).float() * 2.0**-24 for word in _words(seed, purpose, ordinals, count)], count)
+    drawn = _elements([unit(word) for word in _words(seed, purpose, ordinals, count)], count)
     return drawn.reshape(len(ordinals), *shape)
 
 
@@ -75,13 +88,10 @@ def integers(seed: int, purpose: str, ordinals: Tensor, high: int) -> Tensor:
 
 
 def normal(seed: int, purpose: str, ordinals: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float32 [B, *shape] by Box and Muller; always finite (|z| < 6.8). `ordinals`: int64 [B]."""
+    """Standard normal float32 [B, *shape] by Box and Muller; always finite (|z| < 6.8). `ordinals`: int64 [B].
+
+    The words behind it are the same on every device; logarithm, sine and cosine may differ in their last bit.
+    """
     count = math.prod(shape)
     w0, w1, w2, w3 = _words(seed, purpose, ordinals, count)
-    lanes: list[Tensor] = []
-    for radius_word, angle_word in ((w0, w1), (w2, w3)):
-        # The half keeps u above 0, where the logarithm would be infinite; u rounds to at most 1, where it is 0.
-        radius = (((radius_word.float() + 0.5) * 2.0**-32).log() * -2.0).sqrt()
-        angle = angle_word.float() * (2.0 * math.pi * 2.0**-32)
-        lanes += [radius * angle.cos(), radius * angle.sin()]
-    return _elements(lanes, count).reshape(len(ordinals), *shape)
+    return _elements([*box_muller(w0, w1), *box_muller(w2, w3)], count).reshape(len(ordinals), *shape)
