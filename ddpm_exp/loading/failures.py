@@ -120,7 +120,7 @@ def _missing_import(error: ImportError, where: str, file: Path) -> UserError:
     wanted = found[1] if found else None
     module = sys.modules.get(name)
     rule = f"'{name}' has no '{wanted}'" if wanted else str(error)
-    if "circular import" in str(error):
+    if "circular import" in str(error) or name == file.stem:
         return UserError(f"{rule} yet: the files import each other", field=where, fix="let only one of the two import the other")
     known = [word for word in dir(module) if not word.startswith("_")] if module else []
     known += list(getattr(module, "__all__", []))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -56,26 +57,37 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     Raises `UserError` for a file that is missing, does not run, or does not define exactly one valid experiment, for
     wrong overrides, and for a baseline that is missing or leads back to the experiment.
     """
-    return _load(Path(path), tuple(overrides), ())
+    return _load(Path(path), tuple(overrides), _Chain((), None))
 
 
-def _load(path: Path, overrides: tuple[str, ...], chain: tuple[Path, ...]) -> Loaded:
+class _Chain(NamedTuple):
+    """The experiments that led to a baseline, so that a circle is seen."""
+
+    files: tuple[Path, ...]
+    named_at: str | None
+    """Where the last baseline was named; a circle always holds a named one, since classes cannot subclass in circles."""
+
+    def then(self, path: Path) -> _Chain:
+        return self._replace(files=(*self.files, path.resolve()))
+
+
+def _load(path: Path, overrides: tuple[str, ...], chain: _Chain) -> Loaded:
     imported = import_file(path)
     return _assemble(imported.cls, path, imported.modules, overrides, chain)
 
 
 def _assemble(
-    cls: type[Experiment], path: Path, modules: dict[str, ModuleType], overrides: tuple[str, ...], chain: tuple[Path, ...]
+    cls: type[Experiment], path: Path, modules: dict[str, ModuleType], overrides: tuple[str, ...], chain: _Chain
 ) -> Loaded:
     written = Origins({**sys.modules, **modules})
-    if path.resolve() in chain:
-        steps = " -> ".join(id_of(file) for file in (*chain, path))
+    if path.resolve() in chain.files:
+        steps = " -> ".join(id_of(file) for file in (*chain.files, path))
         raise UserError(
             "baselines lead in a circle",
             field="baseline",
             value=steps,
             fix="name another baseline in one of them",
-            origin=written.of_class(cls, "baseline"),
+            origin=chain.named_at,
         )
 
     def origin_of(dotted: str) -> str:
@@ -93,21 +105,19 @@ def _assemble(
         class_name=cls.__name__,
         path=path,
         sources=_sources(cls, path, modules),
-        baseline=_baseline(plain, path, modules, (*chain, path.resolve()), origin_of("baseline")),
+        baseline=_baseline(plain, path, modules, chain.then(path), origin_of("baseline")),
         origins=_origins(plain, experiment, written, overrides),
         overrides=overrides,
     )
 
 
-def _baseline(
-    experiment: Experiment, path: Path, modules: dict[str, ModuleType], chain: tuple[Path, ...], origin: str
-) -> Loaded | None:
+def _baseline(experiment: Experiment, path: Path, modules: dict[str, ModuleType], chain: _Chain, origin: str) -> Loaded | None:
     if experiment.baseline is not None:
         try:
             named = resolve(experiment.baseline, path.parent)
         except UserError as error:
             raise UserError(error.rule, field="baseline", value=experiment.baseline, fix=error.fix, origin=origin) from error
-        return _load(named, (), chain)
+        return _load(named, (), chain._replace(named_at=origin))
     parent = parent_of(type(experiment), modules)
     file = file_of(parent, modules) if parent else None
     if parent is None or file is None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ddpm_exp.loading.describe import describe
 from ddpm_exp.loading.parse import parse
-from ddpm_exp.loading.translate import OriginOf, to_user_error
+from ddpm_exp.loading.translate import OriginOf, choices_of, to_user_error
 from ddpm_exp.spec.base import Role, Spec
 from ddpm_exp.spec.errors import UserError, UserErrors
 from ddpm_exp.spec.experiment import Experiment
@@ -137,7 +137,12 @@ class _Rebuild:
         if now is not None:
             return type(now)
         if len(options) == 1:
-            return options[0]
+            needs = [name for name, field in options[0].model_fields.items() if field.is_required() and name not in changes]
+            if not needs:
+                return options[0]
+            rule = f"there is no {path}, and a new one needs {', '.join(needs)}"
+            self._refuse(_leaves(changes)[0], rule, f"write {path} = {options[0].__name__}(...) in the experiment's file")
+            return None
         self._refuse(_leaves(changes)[0], "this piece is absent and has several kinds", f"set {path}.kind as well")
         return None
 
@@ -159,7 +164,9 @@ class _Rebuild:
             elif any(members(part) for part in getattr(field.annotation, "__args__", ())):
                 self._refuse(change, "is written in the experiment's file only", "edit it there")
             else:
+                near = difflib.get_close_matches(change.value, map(str, choices_of(field.annotation)), n=1)
                 fix = f"write it like {path}={_written(present)}" if present is not None else "write a value of this type"
+                fix = f"did you mean {path}={near[0]}?" if near else fix
                 self._refuse(change, f"must be {describe(field.annotation, field.metadata)}", fix)
             return None
 

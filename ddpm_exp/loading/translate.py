@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from ddpm_exp.loading.describe import describe
 from ddpm_exp.spec.base import Spec
 from ddpm_exp.spec.errors import UserError, UserErrors
+from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.fields import hint, home_of, members
 
 OriginOf = Callable[[str], str | None]
@@ -43,8 +44,10 @@ def to_user_error(
     `prefix` is the dotted path of `cls` in the experiment; None takes the only place where an experiment holds `cls`,
     or else the class's name. Mistyped names get "did you mean", misplaced ones their path.
     """
-    home = home_of(cls) if prefix is None else prefix
-    errors = [_one(detail, cls, cls.__name__ if home is None else home, origin_of) for detail in error.errors(include_url=False)]
+    if prefix is None:
+        known = "" if issubclass(cls, Experiment) else home_of(cls)
+        prefix = cls.__name__ if known is None else known
+    errors = [_one(detail, cls, prefix, origin_of) for detail in error.errors(include_url=False)]
     return errors[0] if len(errors) == 1 else UserErrors(errors)
 
 
@@ -112,7 +115,7 @@ def _must_be(place: _Place) -> str:
 
 def _fix(detail: ErrorDetails, place: _Place) -> str | None:
     value, kind = detail["input"], detail["type"]
-    choices = [str(option) for option in _choices(place.annotation)]
+    choices = [str(option) for option in choices_of(place.annotation)]
     if place.path.rpartition(".")[2] == "kind":
         return f"a piece keeps its kind; write another class in place of {place.owner.__name__}(...), or override the kind by path"
     if isinstance(value, bool):
@@ -128,15 +131,18 @@ def _fix(detail: ErrorDetails, place: _Place) -> str | None:
         return f"write a tuple: {tuple(value)!r}"
     if kind == "finite_number":
         return "choose a finite number"
+    if members(place.annotation):
+        return "write such a piece, or change the one there is with .but(...)"
     return "choose a value in this range" if "than" in kind or kind == "too_short" else "write a value of this type"
 
 
-def _choices(annotation: Any) -> tuple[Any, ...]:
+def choices_of(annotation: Any) -> tuple[Any, ...]:
+    """The values of a field that accepts a few words or numbers only; else none."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
-    return (
-        tuple(choice for part in get_args(annotation) for choice in _choices(part)) if get_origin(annotation) is not tuple else ()
-    )
+    if get_origin(annotation) is tuple:
+        return ()
+    return tuple(choice for part in get_args(annotation) for choice in choices_of(part))
 
 
 def _numeric(text: str) -> bool:
