@@ -58,7 +58,7 @@ def long_training(case: Case) -> Advice | None:
     if epochs is None or steps is None or epochs <= 200 or steps <= 500_000:
         return None
     says = (
-        f"{epochs:,.0f} epochs, {steps:,} steps: guide 000 ends at 200 epochs and guide 001 at 300, where overfitting begins; "
+        f"{epochs:,.0f} epochs, {steps:,} steps: guide 000 ends at 200 epochs and warns of overfitting, guide 001 ends at 300; "
         "guide 003 takes 500,000 steps for 50,000 images"
     )
     return Advice("training.duration", duration, says, ("000", "001", "003"), "watch val/denoising, or shorten training.duration")
