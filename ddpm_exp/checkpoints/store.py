@@ -88,6 +88,8 @@ def load(path: Path) -> Checkpoint:
     _verify(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise  # says nothing about the file
     except Exception as error:  # torch raises many kinds for files that are not its own; each means the same here
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _broken(path, f"it is not a file of tensors and plain data alone ({first})") from error

@@ -32,12 +32,14 @@ class Conditions(ABC):
         """Conditions int64 [B] or [B, length] on `labels`' device, with dropout, keyed by (seed, ordinal); int64 [B] both."""
 
     @abstractmethod
-    def fixed(self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, first: int = 0) -> Tensor | None:
-        """Conditions without dropout. The k-th prompt uses template (first + k) modulo their number; `held_out` takes the
-        templates never trained on."""
+    def fixed(
+        self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, turns: Tensor | None = None
+    ) -> Tensor | None:
+        """Conditions without dropout. The k-th prompt uses template `turns[k]` (int64 [N], default 0, 1, ...) modulo their
+        number; `held_out` takes the templates never trained on."""
 
     @abstractmethod
-    def texts(self, labels: Tensor | None, held_out: bool = False, first: int = 0) -> list[str]:
+    def texts(self, labels: Tensor | None, held_out: bool = False, turns: Tensor | None = None) -> list[str]:
         """What `fixed` says, as captions."""
 
 
@@ -70,10 +72,10 @@ class NoConditions(Conditions):
     def train(self, labels: Tensor | None, seed: int, ordinals: Tensor) -> None:
         return None
 
-    def fixed(self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, first: int = 0) -> None:
+    def fixed(self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, turns: Tensor | None = None) -> None:
         return None
 
-    def texts(self, labels: Tensor | None, held_out: bool = False, first: int = 0) -> list[str]:
+    def texts(self, labels: Tensor | None, held_out: bool = False, turns: Tensor | None = None) -> list[str]:
         return [] if labels is None else [""] * len(labels)
 
 
@@ -95,10 +97,12 @@ class ClassConditions(Conditions):
         hidden = _hidden(self._draw, self._dropout, seed, ordinals, labels.device)
         return torch.where(hidden, len(self._names), labels)
 
-    def fixed(self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, first: int = 0) -> Tensor:
+    def fixed(
+        self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, turns: Tensor | None = None
+    ) -> Tensor:
         return _known(labels).to(device)
 
-    def texts(self, labels: Tensor | None, held_out: bool = False, first: int = 0) -> list[str]:
+    def texts(self, labels: Tensor | None, held_out: bool = False, turns: Tensor | None = None) -> list[str]:
         return [self._names[label] for label in _known(labels).tolist()]
 
 
@@ -140,16 +144,20 @@ class PromptConditions(Conditions):
         hidden = _hidden(self._draw, self._spec.dropout, seed, ordinals, labels.device)
         return torch.where(hidden[:, None], PADDING, tokens)
 
-    def fixed(self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, first: int = 0) -> Tensor:
+    def fixed(
+        self, labels: Tensor | None, device: torch.device | str, held_out: bool = False, turns: Tensor | None = None
+    ) -> Tensor:
         labels = _known(labels).to(device)
         table = self._table(held_out, labels.device)
-        cycle = torch.arange(first, first + len(labels), device=labels.device) % len(table)
-        return table[cycle, labels]
+        cycle = torch.arange(len(labels)) if turns is None else turns
+        return table[cycle.to(labels.device) % len(table), labels]
 
-    def texts(self, labels: Tensor | None, held_out: bool = False, first: int = 0) -> list[str]:
+    def texts(self, labels: Tensor | None, held_out: bool = False, turns: Tensor | None = None) -> list[str]:
         sentences = self._sentences[held_out]
         self._table(held_out, torch.device("cpu"))
-        return [sentences[(first + k) % len(sentences)][label] for k, label in enumerate(_known(labels).tolist())]
+        known = _known(labels).tolist()
+        cycle = range(len(known)) if turns is None else turns.tolist()
+        return [sentences[turn % len(sentences)][label] for turn, label in zip(cycle, known, strict=True)]
 
     def encode(self, texts: list[str], device: torch.device | str) -> Tensor:
         """Token ids int64 [len(texts), length] of a user's own sentences; UserError for one that is too long."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import torch
 
 from ddpm_exp.data.images import ImageSet
@@ -64,6 +65,7 @@ def _files(root: Path) -> Iterator[str]:
 
 def _decode(data: ImageFolder, root: Path, paths: list[str]) -> torch.Tensor:
     """Every image as uint8 [N, C, S, S]. Pillow decodes without the interpreter's lock, so threads are enough."""
+    _require_memory(data, len(paths) * data.channels * data.image_size**2)
     images = torch.empty(len(paths), data.channels, data.image_size, data.image_size, dtype=torch.uint8)
 
     def one(place: int) -> str | None:
@@ -83,6 +85,18 @@ def _decode(data: ImageFolder, root: Path, paths: list[str]) -> torch.Tensor:
             "remove these files from the folder or replace them",
         )
     return images
+
+
+def _require_memory(data: ImageFolder, needed: int) -> None:
+    """Raise UserError if `needed` bytes of pixels, and a copy while they are split, do not fit into this machine's memory."""
+    available = psutil.virtual_memory().available
+    if 2 * needed > available:
+        raise UserError(
+            f"all images are held in memory while they are split: 2 x {needed / 1e9:.1f} GB, but {available / 1e9:.1f} GB are free",
+            field="data.image_size",
+            value=data.image_size,
+            fix="take a smaller image_size, or fewer images in the folder",
+        )
 
 
 def _classes(paths: list[str]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
