@@ -70,7 +70,7 @@ def unscaled_rate(case: Case) -> Advice | None:
 def one_cycle(case: Case) -> Advice | None:
     if case.experiment.training.rate != "one-cycle":
         return None
-    says = "guide 001 found one-cycle not ideal for diffusion and moved to cosine annealing with restarts; guide 000 suggests cosine too"
+    says = "guide 001 found one-cycle not ideal for diffusion and moved to cosine with restarts; guide 000 suggests cosine too"
     return Advice("training.rate", "one-cycle", says, ("001", "000"), "set training.rate to 'cosine' or 'constant'")
 
 
