@@ -23,5 +23,25 @@ def board(experiments: Path = EXPERIMENTS, root: Path = DEFAULT_RUNS) -> list[Bo
     return rows(experiments, RunOptions(root=root))
 
 
-def command(root: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
-    """List all decisions: status, verdict, effect, runs, hours."""
+def command(
+    root: Runs = DEFAULT_RUNS,
+    experiments: Annotated[
+        Path, typer.Option("--experiments", metavar="DIR", help="Folder of the experiment files.")
+    ] = EXPERIMENTS,
+    md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List all decisions: status, verdict, main effect with its interval, runs done and planned, hours."""
+    from ddpm_exp.cli.output import console, print_json, say
+    from ddpm_exp.reports.markdown import board_markdown
+    from ddpm_exp.reports.table import board_table
+
+    rows = board(experiments, root)
+    if as_json:
+        print_json({"decisions": rows})
+    elif md:
+        typer.echo(board_markdown(rows), nl=False)
+    elif rows:
+        console().print(board_table(rows))
+    else:
+        say(console(), f'no decisions in {experiments}/ yet; begin with: ddpm-exp new "TITLE"')

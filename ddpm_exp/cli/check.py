@@ -161,6 +161,9 @@ def _print(screen: Console, checked: Checked) -> None:
         if checked.changes:
             screen.print(changes_table(checked.changes, loaded.baseline.id, loaded.id))
     screen.print(_plans(checked))
+    notes = [row.gpu for row in checked.plans if row.plan is not None and row.gpu.note]
+    for gpu in notes:
+        say(screen, f"{gpu.name}: {gpu.note}", "dim")
     for advice in checked.advice:
         screen.print(Text.assemble(("advice: ", "yellow"), str(advice)), soft_wrap=True)
     if not checked.advice:
@@ -168,6 +171,21 @@ def _print(screen: Console, checked: Checked) -> None:
 
 
 def _plans(checked: Checked) -> Any:
+    """The memory and batch plan of each GPU, or why there is none."""
+    from rich.text import Text
+
+    from ddpm_exp.cli.amounts import bytes_text
     from ddpm_exp.cli.output import table
 
-    return table(*[str(plan) for plan in checked.plans])
+    grid = table("GPU", "precision", "micro-batch x steps", "expected peak", "of", "largest part", right=("expected peak", "of"))
+    for row in checked.plans:
+        memory = bytes_text(row.gpu.usable_bytes)
+        if row.plan is None:
+            grid.add_row(row.gpu.name, Text("no", "red"), "", "", memory, Text(str(row.reason), "red"))
+            continue
+        plan = row.plan
+        peak = f"{bytes_text(plan.peak_bytes)} +- {plan.uncertainty:.0%}"
+        grid.add_row(
+            row.gpu.name, plan.precision, f"{plan.micro_batch} x {plan.accumulation}", peak, memory, Text(plan.largest_term)
+        )
+    return grid

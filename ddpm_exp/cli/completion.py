@@ -36,6 +36,13 @@ def experiments_or_runs(incomplete: str) -> list[str]:
     return [*experiments(incomplete), *run_directories(incomplete)]
 
 
+def bases(incomplete: str) -> list[str]:
+    """Experiment files and presets: what a new experiment can build on."""
+    from ddpm_exp.spec.presets.catalogue import PRESETS
+
+    return [*experiments(incomplete), *(preset.__name__ for preset in PRESETS if preset.__name__.startswith(incomplete))]
+
+
 def overrides(incomplete: str) -> list[str]:
     """Dotted paths of an experiment's fields, ready for their value: `training.learning_rate=`."""
     from ddpm_exp.spec.experiment import Experiment

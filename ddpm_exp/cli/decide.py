@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -57,18 +57,26 @@ def command(
 
 
 _STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusive": "bold yellow"}
-_MARKS = {"holds": ("holds", "green"), "fails": ("fails", "red"), "open": ("open", "yellow")}
+_MARKS = {"holds": "green", "fails": "red", "open": "yellow"}
 
 
 def print_verdict(screen: Console, verdict: Verdict) -> None:
-    """The outcome, each criterion with its sentence, and what is still to run."""
+    """The outcome and why, each criterion with what was found, what is still to run, and what to beware of."""
     from rich.text import Text
 
     from ddpm_exp.cli.output import say
 
     say(screen, f"verdict: {verdict.outcome}", _STYLES[verdict.outcome])
-    for judged in verdict.criteria:
-        word, style = _MARKS[judged.status]
-        screen.print(Text.assemble("  ", (f"{word:6}", style), judged.sentence), soft_wrap=True)
+    for reason in verdict.reasons:
+        say(screen, f"  {reason}")
+    for heading, criteria in (("accept when all hold", verdict.accept), ("reject when any holds", verdict.reject)):
+        if criteria:
+            say(screen, f"  {heading}:")
+        for judged in criteria:
+            mark = (f"{judged.status:5}", _MARKS[judged.status])
+            screen.print(Text.assemble("    ", mark, f"  {judged.criterion}\n           {judged.reason}"), soft_wrap=True)
     for what in verdict.missing:
         say(screen, f"  still to run: {what}")
+    for caution in verdict.cautions:
+        say(screen, f"  beware: {caution}", "yellow")
+    say(screen, f"  {verdict.done} of {verdict.planned} planned runs are finished")

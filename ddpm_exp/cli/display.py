@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddpm_exp.cli.amounts import bytes_text, seconds_text, value_text
+from ddpm_exp.cli.amounts import seconds_text, value_text
 from ddpm_exp.cli.output import say
 
 if TYPE_CHECKING:

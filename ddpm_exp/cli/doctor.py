@@ -187,7 +187,8 @@ def _host() -> Finding:
 
     memory = psutil.virtual_memory()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    says = f"{cores} cores, {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB memory free, Python {platform.python_version()}"
+    free = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB memory free"
+    says = f"{cores} cores, {free}, Python {platform.python_version()}"
     return Finding("processor", "works", says)
 
 

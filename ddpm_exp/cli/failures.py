@@ -15,6 +15,9 @@ from ddpm_exp.spec.errors import RunError, UserError, UserErrors
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells number it: 128 + SIGINT."""
 
+PIPE_CLOSED = 141
+"""Exit code when the reader of our output has gone: 128 + SIGPIPE. Not 0, which `decide | head` would read as accepted."""
+
 _MACHINE = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again; what was written before is kept"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again; what was written before is kept"),
@@ -43,8 +46,9 @@ def as_document(error: UserError) -> dict[str, Any]:
     if isinstance(error, UserErrors) and error.errors:
         every = [as_document(single)["error"] for single in error.errors]
         return {"error": every[0], "errors": every}
-    keys = ("field", "value", "rule", "fix", "origin")
-    return {"error": {key: getattr(error, key) for key in keys}}
+    from ddpm_exp.cli.output import plain
+
+    return {"error": plain(error)}
 
 
 def from_machine(error: OSError) -> RunError | None:

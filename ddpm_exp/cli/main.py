@@ -38,7 +38,7 @@ class Commands(TyperGroup):
             raise typer.Exit(failures.INTERRUPTED) from None
         except BrokenPipeError:
             failures.hush_broken_pipe()
-            raise typer.Exit(0) from None
+            raise typer.Exit(failures.PIPE_CLOSED) from None
         except OSError as error:
             known = failures.from_machine(error)
             if known is None:

@@ -7,7 +7,7 @@ import keyword
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -19,8 +19,10 @@ _FILE = '''"""{id}: {title}.
 Only what changes from {lineage} is written here.
 """
 
-from ddpm_exp import Alternative, Consequences, Decision{also}, metric
-{sibling}
+{imports}
+
+base = {base}()
+
 
 class {name}({base}):
     """Identical to {lineage} except for what the decision changes."""
@@ -33,9 +35,7 @@ class {name}({base}):
         status="proposed",
         context="Which problem asks for a decision, and what is known about it.",
         chosen="What is done, in one sentence.",
-        alternatives=(
-            Alternative(title="A road not taken", description="What it is.", reason="Why not."),
-        ),
+        alternatives=(Alternative(title="A road not taken", description="What it is.", reason="Why not."),),
         consequences=Consequences(
             positive=("What gets better.",),
             negative=("What gets worse.",),
@@ -44,9 +44,7 @@ class {name}({base}):
         ),
         seeds=(0, 1, 2),
         # All must hold for acceptance:
-        accept_when=(
-            {criterion},
-        ),
+        accept_when=({criterion},),
         # Any that holds is enough for rejection:
         reject_when=(),
     )
@@ -63,23 +61,17 @@ def new(title: str, base: str | Path | None = None, folder: Path = Path("experim
     title = " ".join(title.split())
     if not re.search(r"\w", title):
         raise UserError("an experiment needs a title in words", field="TITLE", value=title, fix='write it like "Fewer timesteps"')
-    parent_class, lineage, sibling = "Experiment", "the defaults", ""
-    if base is not None:
-        from ddpm_exp.loading.loaded import load_experiment, resolve
-
-        parent = load_experiment(resolve(str(base), folder))
-        parent_class, lineage, folder = parent.class_name, parent.id, parent.path.parent
-        sibling = f"from {parent.path.stem} import {parent_class}\n\nbase = {parent_class}()\n"
+    parent = _parent(base, folder)
+    folder = parent.folder
     number = _next_number(folder)
-    against = "baseline" if base is not None else "untrained"
+    against = "baseline" if parent.is_baseline else "untrained"
     text = _FILE.format(
         id=f"ADR-{number:04d}",
-        title=title.replace("\\", "\\\\").replace('"', '\\"').rstrip("."),
-        lineage=lineage,
-        also="" if base is not None else ", Experiment",
-        sibling=sibling,
-        name=_class_name(title, parent_class, number),
-        base=parent_class,
+        title=title.replace("\\", "\\\\").replace('"', "'").rstrip("."),
+        lineage=parent.lineage,
+        imports=parent.imports,
+        name=_class_name(title, parent.class_name, number),
+        base=parent.class_name,
         quoted=json.dumps(title, ensure_ascii=False),
         criterion=f'metric("val/denoising").falls(by="5%", against="{against}")',
     )
@@ -88,6 +80,38 @@ def new(title: str, base: str | Path | None = None, folder: Path = Path("experim
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
     return path
+
+
+class _Parent(NamedTuple):
+    """What the new experiment builds on."""
+
+    class_name: str
+    lineage: str
+    """In words: `ADR-0001`, `the preset BestQuality`."""
+    imports: str
+    folder: Path
+    """Where the new file goes."""
+    is_baseline: bool
+    """Whether it is an experiment to compare with: presets and the defaults are not."""
+
+
+_OURS = "from ddpm_exp import Alternative, Consequences, Decision{also}, metric"
+
+
+def _parent(base: str | Path | None, folder: Path) -> _Parent:
+    if base is None:
+        return _Parent("Experiment", "the defaults", _OURS.format(also=", Experiment"), folder, False)
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+    from ddpm_exp.spec.presets.catalogue import PRESETS
+
+    ours = _OURS.format(also="")
+    for preset in PRESETS:
+        if preset.__name__ == str(base):
+            imports = f"{ours}\nfrom {preset.__module__} import {preset.__name__}"
+            return _Parent(preset.__name__, f"the preset {preset.__name__}", imports, folder, False)
+    parent = load_experiment(resolve(str(base), folder))
+    imports = f"from {parent.path.stem} import {parent.class_name}\n\n{ours}"
+    return _Parent(parent.class_name, parent.id, imports, parent.path.parent, True)
 
 
 def _next_number(folder: Path) -> int:
@@ -109,7 +133,9 @@ def command(
     title: Annotated[str, typer.Argument(metavar="TITLE", help="What is decided, in a few words.", show_default=False)],
     base: Annotated[
         str | None,
-        typer.Option("--from", metavar="FILE", help="Experiment to build on: the baseline.", autocompletion=completion.experiments),
+        typer.Option(
+            "--from", metavar="FILE", help="Experiment to build on (the baseline), or a preset.", autocompletion=completion.bases
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -117,6 +143,7 @@ def command(
 
     \b
     ddpm-exp new "Fewer timesteps" --from experiments/adr_0001.py
+    ddpm-exp new "The best of guide 001" --from BestQuality
     """
     from ddpm_exp.cli.output import print_json
 

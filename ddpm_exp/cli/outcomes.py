@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ddpm_exp.workflow.jobs import Job
-    from ddpm_exp.workflow.options import RunOptions
     from ddpm_exp.workflow.run import Outcome
 
 

@@ -8,9 +8,11 @@ import math
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import typer
+
+from ddpm_exp.spec.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,9 +28,14 @@ def console(*, stderr: bool = False) -> Console:
 
     from rich.console import Console
 
-    screen = Console(stderr=stderr, highlight=False)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would exit with 1, which means a failed run here; the program's own ending is left to `main`."""
+            raise BrokenPipeError
+
+    screen = Screen(stderr=stderr, highlight=False)
     if not screen.is_terminal and "COLUMNS" not in os.environ:
-        screen = Console(stderr=stderr, highlight=False, width=PIPE_COLUMNS)
+        screen = Screen(stderr=stderr, highlight=False, width=PIPE_COLUMNS)
     return screen
 
 
@@ -48,8 +55,16 @@ def say(screen: Console, text: str, style: str | None = None) -> None:
     screen.print(text, style=style, markup=False, soft_wrap=True)
 
 
+@runtime_checkable
+class HasJson(Protocol):
+    """An object that knows its own plain values."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+
+
 def plain(value: Any) -> Any:
-    """`value` in JSON's types: dataclasses, named tuples and specs as objects, paths as text, NaN and infinities as null."""
+    """`value` in JSON's types: dataclasses, named tuples, specs and errors as objects, NaN and infinities as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int | bool):
@@ -60,10 +75,14 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, UserError):
+        return {key: plain(getattr(value, key)) for key in ("field", "value", "rule", "fix", "origin")}
     if hasattr(value, "model_dump"):
         return plain(value.model_dump(mode="json"))
+    if isinstance(value, HasJson):
+        return plain(value.to_json())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if hasattr(value, "_asdict"):
         return plain(value._asdict())
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,0 +1,51 @@
+"""Writes docs/cli.md from the program's own `--help`; with `--check`, only says whether the page is current."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).with_name("cli.md")
+
+_HEAD = """# Command line
+
+Written by `python docs/make_cli.py` from the program itself; change the help texts in `ddpm_exp/cli/`, not this page.
+
+Every command is also a Python function with the same name: `from ddpm_exp.cli.check import check`, and so on for
+`new`, `show`, `diff`, `run`, `compare`, `decide`, `board`, `runs` and `doctor`. It takes the same words, returns
+the facts as objects and raises `ddpm_exp.spec.errors.UserError` where the program would exit with 1 or 2.
+
+With `--json` a command prints one JSON document on standard output; a mistake is then
+`{"error": {"field": ..., "value": ..., "rule": ..., "fix": ..., "origin": ...}}`.
+
+`ddpm-exp --install-completion` teaches your shell to complete commands, experiments, runs and override paths.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    from typer.testing import CliRunner
+
+    from ddpm_exp.cli.main import app
+
+    def help_of(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, "--help"], prog_name="ddpm-exp", env={"COLUMNS": "100"})
+        return f"```text\n{done.stdout.strip()}\n```\n"
+
+    names = [command.name for command in app.registered_commands if command.name]
+    sections = [f"## ddpm-exp {name}\n\n{help_of(name)}" for name in names]
+    return "\n".join([_HEAD, help_of(), *sections])
+
+
+def main() -> int:
+    """Write the page, or with `--check` compare it."""
+    if "--check" in sys.argv[1:]:
+        current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
+        print("docs/cli.md is current" if current else "docs/cli.md is out of date: run python docs/make_cli.py")
+        return 0 if current else 1
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
