@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_exp.decisions.judged import Judged, judge_criterion
@@ -110,6 +110,7 @@ def test_withheld_numbers_are_shown_and_conclude_nothing() -> None:
     assert outcome.interval is not None
 
 
+@settings(max_examples=40, deadline=None)
 @given(pairs, st.randoms(use_true_random=False))
 def test_the_order_of_seeds_changes_nothing(values: list[tuple[float, float]], dice: random.Random) -> None:
     seeds = list(range(len(values)))
@@ -123,6 +124,7 @@ def test_the_order_of_seeds_changes_nothing(values: list[tuple[float, float]], d
     assert straight == mixed == relabelled
 
 
+@settings(max_examples=40, deadline=None)
 @given(pairs)
 def test_swapping_the_arms_flips_the_sign(values: list[tuple[float, float]]) -> None:
     ours, theirs = [a for a, _ in values], [b for _, b in values]
@@ -135,6 +137,7 @@ def test_swapping_the_arms_flips_the_sign(values: list[tuple[float, float]]) -> 
     assert there.status == judged(DENOISING.rises(), theirs, ours).status
 
 
+@settings(max_examples=40, deadline=None)
 @given(pairs, st.sampled_from(["falls", "rises", "no_worse"]), st.floats(0, 0.5))
 def test_what_holds_does_not_fail_with_an_easier_margin(values: list[tuple[float, float]], kind: str, by: float) -> None:
     ours, theirs = [a for a, _ in values], [b for _, b in values]
@@ -143,6 +146,7 @@ def test_what_holds_does_not_fail_with_an_easier_margin(values: list[tuple[float
     assert marks != ["fails", "holds"]
 
 
+@settings(max_examples=40, deadline=None)
 @given(pairs)
 def test_the_json_is_strict(values: list[tuple[float, float]]) -> None:
     outcome = judged(DENOISING.falls(by="5%"), [a for a, _ in values], [b for _, b in values])

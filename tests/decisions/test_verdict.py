@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_exp.decisions.arm import Arm
@@ -150,6 +150,7 @@ def test_a_missing_baseline_is_a_users_mistake(arm: Make) -> None:
         judge(decide(DENOISING.falls()), arms(arm)[0], None)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.permutations(range(4)), st.integers(0, 3), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
 def test_numbers_that_are_missing_or_not_finite_never_decide(
     arm: Make, order: list[int], seed: int, bad: float, remove: bool
@@ -167,6 +168,7 @@ def test_numbers_that_are_missing_or_not_finite_never_decide(
         assert judge(decide(reject=(claim,), seeds=(0, 1, 2, 3)), variant, baseline).outcome == "inconclusive"
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=2, max_size=5), st.randoms(use_true_random=False))
 def test_the_order_in_which_seeds_were_run_changes_nothing(
     arm: Make, values: list[tuple[float, float]], dice: random.Random
