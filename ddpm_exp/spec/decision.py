@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from ddpm_exp.spec.base import Spec, broken
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.metrics import METRIC_NAMES
+from ddpm_exp.spec.metrics import METRIC_NAMES, find_metric
 from ddpm_exp.spec.progress import Amount
 
 Reference = Literal["baseline", "untrained", "noise"]
@@ -62,7 +62,23 @@ class Criterion(Spec):
                 value=self.value,
                 fix="write metric(name) <= value, or .falls(by=...)",
             )
+        if self.kind == "no_worse" and find_metric(self.metric).better == "neither":
+            raise broken(
+                f"neither direction of {self.metric} is better, so that no value of it is worse",
+                field="kind",
+                value=self.kind,
+                fix="write .falls(by=...), .rises(by=...), <= or >=",
+            )
         return self
+
+    def __bool__(self) -> bool:
+        # `0.1 <= metric(name) <= 0.3` would otherwise drop its first half without a word
+        raise UserError(
+            "a criterion is judged later, by runs, and is neither true nor false now",
+            field="criterion",
+            value=str(self),
+            fix="write one criterion per bound: metric(name) >= 0.1, metric(name) <= 0.3",
+        )
 
     def at(self, point: str) -> Criterion:
         """The same criterion at `point` of the training ("20 epochs") instead of the end."""
@@ -92,7 +108,10 @@ class MetricTerm:
         if isinstance(by, str):
             if not by.strip().endswith("%"):
                 raise UserError("a margin is a number or a share", field="by", value=by, fix="write by='5%' or by=0.01")
-            by = float(by.strip().rstrip("%")) / 100
+            try:
+                by = float(by.strip().removesuffix("%")) / 100
+            except ValueError:
+                raise UserError("a share is a number and %", field="by", value=by, fix="write by='5%'") from None
         return Criterion(
             metric=self._name, kind=kind, by=by, relative=relative, against=against, confidence=confidence, at_point=self._at
         )
@@ -110,10 +129,10 @@ class MetricTerm:
         return self._make("no_worse", by, against, confidence)
 
     def __le__(self, value: float) -> Criterion:
-        return Criterion(metric=self._name, kind="at_most", value=float(value), at_point=self._at)
+        return Criterion(metric=self._name, kind="at_most", value=value, at_point=self._at)
 
     def __ge__(self, value: float) -> Criterion:
-        return Criterion(metric=self._name, kind="at_least", value=float(value), at_point=self._at)
+        return Criterion(metric=self._name, kind="at_least", value=value, at_point=self._at)
 
 
 def metric(name: str, *, at: str | None = None) -> MetricTerm:

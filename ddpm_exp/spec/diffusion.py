@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le, Lt
 from pydantic import model_validator
 
 from ddpm_exp.spec.base import Spec, broken
@@ -20,10 +20,10 @@ class Diffusion(Spec):
     timesteps: Annotated[int, Ge(2), Le(10_000)] = 1000
     """Number of noise levels T. Guide 000: 100 to 1000; guide 001: 1000 or more; guide 003: 250 to 4000."""
 
-    beta_start: Annotated[float, Gt(0), Lt(1)] = 1e-4
+    beta_start: Annotated[float, Ge(1e-10), Lt(1)] = 1e-4
     """Per-step noise variance at the first time of the linear schedule."""
 
-    beta_end: Annotated[float, Gt(0), Lt(1)] = 0.02
+    beta_end: Annotated[float, Ge(1e-10), Lt(1)] = 0.02
     """Per-step noise variance at the last time of the linear schedule."""
 
     cosine_s: Annotated[float, Ge(0), Lt(1)] = 0.008

@@ -7,7 +7,7 @@ from typing import Annotated
 from annotated_types import Ge, MinLen
 
 from ddpm_exp.spec.base import EXECUTION, Spec
-from ddpm_exp.spec.progress import Amount
+from ddpm_exp.spec.progress import PositiveAmount
 
 LogSnr = float
 
@@ -25,7 +25,7 @@ class FID(Spec):
 class Evaluation(Spec):
     """Measures on held-out images and on samples, all with noise that is the same for every arm and seed."""
 
-    every: Amount = "10 epochs"
+    every: PositiveAmount = "10 epochs"
     """How often to evaluate and draw the sample grid; always also before the first step and at the end."""
 
     held_out: Annotated[int, Ge(1)] = 1024

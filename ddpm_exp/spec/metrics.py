@@ -44,6 +44,12 @@ METRICS: tuple[Metric, ...] = (
         "share",
         "share of drawn images that an independent classifier takes for what was asked; prompts in held-out wording",
     ),
+    Metric(
+        "samples/class_accuracy_of_real",
+        "neither",
+        "share",
+        "share of real images, unseen by it, that the same classifier takes for what they are: the ceiling of samples/class_accuracy",
+    ),
     Metric("samples/fid", "lower", "FID", "Frechet inception distance to the training images"),
 )
 

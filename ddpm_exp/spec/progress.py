@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-_PATTERN = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(images?|steps?|epochs?)\s*")
+_PATTERN = re.compile(r"\s*([0-9][0-9_]{0,14}(?:\.[0-9]{1,6})?)\s*(images?|steps?|epochs?)\s*")
+"""At most 15 digits and 6 decimals, so that the number is exact as a float and its canonical spelling reads back."""
 
 
 def _split(text: str) -> tuple[float, str]:
@@ -25,11 +26,21 @@ def _split(text: str) -> tuple[float, str]:
 
 def _canonical(text: str) -> str:
     number, unit = _split(text)
-    return f"{number:.10g} {unit}" if number != int(number) else f"{int(number)} {unit}"
+    return f"{number:.6f}".rstrip("0").rstrip(".") + f" {unit}"
 
 
 Amount = Annotated[str, AfterValidator(_canonical)]
 """An amount of training: `"50 epochs"`, `"5000 steps"` or `"2000000 images"`; stored in canonical spelling."""
+
+
+def _positive(text: str) -> str:
+    if _split(text)[0] == 0:
+        raise PydanticCustomError("amount", "this amount must be more than 0; write it like '1 epochs'")
+    return text
+
+
+PositiveAmount = Annotated[Amount, AfterValidator(_positive)]
+"""An amount that is not zero."""
 
 
 def to_images(amount: str, *, images_per_step: int, images_per_epoch: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddpm_exp.spec.base import broken
+from ddpm_exp.spec.data import training_images
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.schedule import covered_log_snr
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def check_rules(experiment: Experiment) -> None:
     """Raise the first broken rule as a `PydanticCustomError` with field, value, rule and fix."""
-    for rule in (_sampling_steps, _image_size, _attention, _precision, _micro_batch, _conditioned, _log_snr_grid):
+    for rule in (_sampling_steps, _subset, _image_size, _attention, _precision, _micro_batch, _conditioned, _log_snr_grid):
         rule(experiment)
 
 
@@ -32,6 +33,17 @@ def _sampling_steps(e: Experiment) -> None:
             field="sampling.eta",
             value=e.sampling.eta,
             fix="remove eta, or set sampling.sampler to 'ddim'",
+        )
+
+
+def _subset(e: Experiment) -> None:
+    everything = training_images(e.data.but(subset=None))
+    if e.data.subset is not None and everything is not None and e.data.subset > everything:
+        raise broken(
+            f"{e.data.kind} has {everything} training images",
+            field="data.subset",
+            value=e.data.subset,
+            fix=f"take at most {everything}, or None for all",
         )
 
 

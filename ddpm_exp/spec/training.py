@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from ddpm_exp.spec.base import EXECUTION, Spec
-from ddpm_exp.spec.progress import Amount, to_images
+from ddpm_exp.spec.progress import Amount, PositiveAmount, to_images
 
 Precision = Literal["fp32", "bf16", "fp16"]
 """Arithmetic of the network's matrix products; weights, optimizer and schedule stay in fp32."""
@@ -20,7 +20,7 @@ class Training(Spec):
     """Images that one optimizer step averages over, on all devices together. Never changed to fit memory:
     the plan slices it into micro-batches."""
 
-    duration: Amount = "100 epochs"
+    duration: PositiveAmount = "100 epochs"
     """How long to train."""
 
     learning_rate: Annotated[float, Gt(0), Le(0.1)] = 2e-4
@@ -46,7 +46,7 @@ class Training(Spec):
     gradient_clip: Annotated[float, Gt(0)] | None = 1.0
     """Largest norm of the whole gradient; None leaves it as it is. Guide 003: 0.5 to 2; guide 001 clips at 0.5."""
 
-    ema_half_life: Amount | None = "887000 images"
+    ema_half_life: PositiveAmount | None = "887000 images"
     """Images over which the average forgets half of the past; None: no EMA. A decay b per step is the half-life
     images_per_step x ln(1/2) / ln(b): 0.9999 at 128 images per step is 887,000 images."""
 
@@ -57,10 +57,10 @@ class Training(Spec):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the GPU has it in hardware, else fp16 on GPUs with tensor cores, else fp32."""
 
-    checkpoint_every: Annotated[Amount, EXECUTION] = "10 epochs"
+    checkpoint_every: Annotated[PositiveAmount, EXECUTION] = "10 epochs"
     """How often a checkpoint is written; one is always written at the end and on interruption."""
 
-    log_every: Annotated[Amount, EXECUTION] = "50 steps"
+    log_every: Annotated[PositiveAmount, EXECUTION] = "50 steps"
     """How often losses are read from the device and recorded, as means since the last time."""
 
     stop_after_bad_steps: Annotated[int, Ge(1)] = 20

@@ -1,0 +1,94 @@
+"""Frechet inception distance through torch-fidelity, with the weights named, never downloaded in passing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ddpm_exp.spec.errors import RunError, UserError
+from ddpm_exp.spec.evaluation import FID
+
+WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
+_ORIGIN = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" + WEIGHTS_NAME
+
+
+def find_weights(fid: FID) -> Path:
+    """The Inception weights file: `fid.weights`, else torch hub's cache. Raises UserError with the way to get it."""
+    if fid.weights is not None:
+        path = Path(fid.weights).expanduser()
+        if not path.is_file():
+            raise UserError("no such file of Inception weights", field="evaluation.fid.weights", value=fid.weights, fix=_fix())
+        return path
+    path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
+    if not path.is_file():
+        raise UserError(
+            "FID needs Inception weights, and torch's hub cache has none", field="evaluation.fid", value=str(path), fix=_fix()
+        )
+    return path
+
+
+def _fix() -> str:
+    return f"download {_ORIGIN} and name it in evaluation.fid.weights or put it into the cache; or set evaluation.fid to None"
+
+
+@dataclass(frozen=True)
+class FidResult:
+    """A distance with everything that it depends on."""
+
+    value: float
+    generated: int
+    reals: int
+
+    @property
+    def comparable_with_papers(self) -> bool:
+        """Papers generate 50,000 images."""
+        return self.generated == 50_000
+
+
+class _Rgb(torch.utils.data.Dataset[torch.Tensor]):
+    """uint8 images [N, 1 or 3, H, W] as three channels, one at a time."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        image = self._images[index]
+        return image.expand(3, -1, -1) if image.shape[0] == 1 else image
+
+
+def measure(generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device) -> FidResult:
+    """FID of uint8 `generated` to `reals`, both [N, C, H, W]: the plain training images, not mirrored, none dropped.
+
+    Features are computed in fp32 without TF32 and cached nowhere: the library's cache key knows neither weights nor count.
+    """
+    import torch_fidelity
+
+    allowed = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        found = torch_fidelity.calculate_metrics(
+            input1=_Rgb(generated),
+            input2=_Rgb(reals),
+            fid=True,
+            cuda=device.type == "cuda",
+            feature_extractor="inception-v3-compat",
+            feature_extractor_weights_path=str(weights),
+            cache=False,
+            verbose=False,
+            batch_size=64,
+        )
+    except (RuntimeError, KeyError, AssertionError, OSError, EOFError) as error:
+        raise RunError(
+            f"torch-fidelity could not measure FID: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            field="evaluation.fid.weights",
+            value=str(weights),
+            fix="check that the file is torch-fidelity's InceptionV3 weights and complete",
+        ) from error
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed
+    return FidResult(float(found["frechet_inception_distance"]), len(generated), len(reals))

@@ -1,0 +1,112 @@
+"""The loop around the step: when to read statistics, when to call back, when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.trainer import Trainer
+
+
+@dataclass
+class Clock:
+    """Seconds spent in steps since `reset`, without callbacks, and the images trained in them."""
+
+    seconds: float = 0.0
+    images: int = 0
+    _started: float = field(default_factory=time.perf_counter)
+
+    def start(self) -> None:
+        """Steps begin."""
+        self._started = time.perf_counter()
+
+    def stop(self, images: int) -> None:
+        """Steps ended after `images` more; the device must be idle for the time to be true."""
+        self.seconds += time.perf_counter() - self._started
+        self.images += images
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What the loop calls, always between two steps."""
+
+    on_log: Callable[[int, dict[str, float]], None]
+    """(images seen, means since the last call), every `log_images`."""
+
+    on_images: Callable[[int], None]
+    """(images seen), whenever a multiple of any of `stops` is passed, and at the end."""
+
+    should_stop: Callable[[], bool]
+    """Asked after every step; True ends the loop early."""
+
+
+def train(
+    trainer: Trainer,
+    *,
+    log_images: int,
+    stops: tuple[int, ...],
+    stop_after_bad_steps: int,
+    callbacks: Callbacks,
+) -> bool:
+    """Step until `trainer.length.total_images`; True when it got there, False when it was asked to stop.
+
+    Raises RunError after `stop_after_bad_steps` non-finite steps in a row (noticed at the next log).
+    """
+    total, step_images = trainer.length.total_images, 0
+    clock = Clock()
+    clock.start()
+    while trainer.images_seen < total:
+        before = trainer.images_seen
+        trainer.step()
+        now = trainer.images_seen
+        step_images += now - before
+        done, asked = now >= total, callbacks.should_stop()
+        log = done or _passed(before, now, log_images)
+        call = done or any(_passed(before, now, every) for every in stops)
+        if not (log or call or asked):
+            continue
+        _wait(trainer)
+        clock.stop(step_images)
+        step_images = 0
+        if log:
+            _log(trainer, clock, callbacks, stop_after_bad_steps)
+            clock = Clock()
+        if call:
+            callbacks.on_images(now)
+        if asked and not done:
+            return False
+        clock.start()
+    return True
+
+
+def _log(trainer: Trainer, clock: Clock, callbacks: Callbacks, stop_after_bad_steps: int) -> None:
+    values, longest = trainer.statistics.read()
+    if longest >= stop_after_bad_steps:
+        raise RunError(
+            f"{longest} steps in a row had a loss or gradient that was not finite; each was skipped",
+            field="training.learning_rate",
+            value=trainer.rate(),
+            fix="lower the learning rate (guides 000 and 001: by 2 to 10), clip gradients, or use bf16 or fp32 instead of fp16; "
+            "the last good checkpoint is kept",
+        )
+    values["train/learning_rate"] = trainer.rate()
+    if clock.seconds > 0 and clock.images:
+        values["speed/images_per_second"] = clock.images / clock.seconds
+    if torch.cuda.is_available() and next(trainer.network.parameters()).is_cuda:
+        values["memory/peak_bytes"] = float(torch.cuda.max_memory_reserved())
+    callbacks.on_log(trainer.images_seen, values)
+
+
+def _passed(before: int, now: int, every: int) -> bool:
+    """Whether a positive multiple of `every` lies in (before, now]."""
+    return every > 0 and now // every > before // every
+
+
+def _wait(trainer: Trainer) -> None:
+    device = next(trainer.network.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

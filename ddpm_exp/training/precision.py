@@ -1,0 +1,48 @@
+"""Half-precision arithmetic around fp32 weights: autocast, and the loss scale that fp16 needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ddpm_exp.spec.training import Precision
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Matrix products and convolutions in `precision`; off for fp32."""
+    return torch.autocast(device.type, dtype=_DTYPES.get(precision, torch.bfloat16), enabled=precision != "fp32")
+
+
+class LossScale:
+    """Keeps fp16 gradients above underflow: halves after a non-finite step, doubles after `interval` finite ones.
+
+    Lives on the device and never waits for the host. For fp32 and bf16 the scale stays 1.
+    """
+
+    def __init__(self, device: torch.device, precision: Precision, interval: int = 2000) -> None:
+        self._adapts = precision == "fp16"
+        self._interval = interval
+        self.scale = torch.tensor(2.0**16 if self._adapts else 1.0, device=device)
+        self._finite_steps = torch.zeros((), device=device)
+
+    def update(self, bad: torch.Tensor) -> None:
+        """Account for one optimizer step; `bad` is 1.0 where its gradient was not finite, else 0.0."""
+        if not self._adapts:
+            return
+        self._finite_steps = (self._finite_steps + 1) * (1 - bad)
+        grown = self._finite_steps >= self._interval
+        factor = torch.where(bad > 0, 0.5, torch.where(grown, 2.0, 1.0))
+        self.scale = (self.scale * factor).clamp(1.0, 2.0**24)
+        self._finite_steps = self._finite_steps * (~grown)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors for a checkpoint."""
+        return {"scale": self.scale.clone(), "finite_steps": self._finite_steps.clone()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.scale = state["scale"].to(self.scale.device)
+        self._finite_steps = state["finite_steps"].to(self._finite_steps.device)

@@ -1,0 +1,40 @@
+"""A training to a checkpoint and back: every tensor that the next step depends on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddpm_exp.checkpoints.store import Checkpoint
+from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.trainer import Trainer
+
+
+def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
+    """Weights, average, optimizer, loss scale and unread statistics, with `facts` as plain data."""
+    tensors: dict[str, Any] = {
+        "network": trainer.network.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "loss_scale": trainer.loss_scale.state(),
+        "statistics": trainer.statistics.state(),
+    }
+    if trainer.ema is not None:
+        tensors["ema"] = trainer.ema.network.state_dict()
+    return Checkpoint(images_seen=trainer.images_seen, tensors=tensors, facts=facts)
+
+
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Continue `trainer` exactly where the checkpoint was made. Raises RunError if it belongs to another network."""
+    try:
+        trainer.network.load_state_dict(checkpoint.tensors["network"])
+        if trainer.ema is not None:
+            trainer.ema.network.load_state_dict(checkpoint.tensors["ema"])
+    except (KeyError, RuntimeError) as error:
+        raise RunError(
+            f"the checkpoint does not fit this network: {str(error).splitlines()[0]}",
+            field="checkpoints",
+            fix="start again with --fresh; the old run stays where it is",
+        ) from error
+    trainer.optimizer.load_state_dict(checkpoint.tensors["optimizer"])
+    trainer.loss_scale.restore(checkpoint.tensors["loss_scale"])
+    trainer.statistics.restore(checkpoint.tensors["statistics"])
+    trainer.images_seen = checkpoint.images_seen

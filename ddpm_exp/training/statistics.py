@@ -1,0 +1,53 @@
+"""Sums over the steps since the last log, kept on the device and read by the host once per log interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+_LOSS, _NORM, _GOOD, _BAD, _RUN, _LONGEST = range(6)
+
+
+class Statistics:
+    """Mean loss and gradient norm over finite steps, the number of bad ones, and the longest run of bad ones."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(6, device=device, dtype=torch.float64)
+
+    def add(self, loss: torch.Tensor, norm: torch.Tensor, bad: torch.Tensor) -> None:
+        """Account for one step: its loss, gradient norm, and 1.0 if either was not finite. Scalars on the device."""
+        sums = self._sums
+        good = 1.0 - bad
+        run = (sums[_RUN] + 1.0) * bad
+        self._sums = torch.stack(
+            [
+                sums[_LOSS] + torch.where(bad > 0, 0.0, loss.double()),
+                sums[_NORM] + torch.where(bad > 0, 0.0, norm.double()),
+                sums[_GOOD] + good,
+                sums[_BAD] + bad,
+                run,
+                torch.maximum(sums[_LONGEST], run),
+            ]
+        )
+
+    def read(self) -> tuple[dict[str, float], int]:
+        """Means since the last call, for the log, and the longest run of bad steps; starts anew.
+
+        Waits for the device. Without a single finite step there are no means.
+        """
+        loss, norm, good, bad, run, longest = self._sums.tolist()
+        self._sums = torch.zeros_like(self._sums)
+        self._sums[_RUN] = run
+        values = {"train/bad_steps": bad}
+        if good:
+            values |= {"train/loss": loss / good, "train/gradient_norm": norm / good}
+        return values, int(longest)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors for a checkpoint."""
+        return {"sums": self._sums.clone()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._sums = state["sums"].to(self._sums.device)

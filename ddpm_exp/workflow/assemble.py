@@ -1,0 +1,98 @@
+"""Builds the runtime of one run: network, trainer and evaluator, from what was prepared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ddpm_exp.data.batches import Batches
+from ddpm_exp.data.conditions import build_conditions
+from ddpm_exp.diffusion import draws
+from ddpm_exp.diffusion.paths import build_path
+from ddpm_exp.evaluation.drawing import Artist
+from ddpm_exp.evaluation.evaluator import Evaluator
+from ddpm_exp.models.build import ConditionSize, build_network
+from ddpm_exp.spec.data import shape_of
+from ddpm_exp.training.precision import autocast
+from ddpm_exp.training.trainer import Length, Trainer
+from ddpm_exp.workflow.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Everything that computes."""
+
+    trainer: Trainer
+    evaluator: Evaluator
+    artist: Artist
+    parameters: int
+    """Learnt numbers in the network, the condition's encoder included."""
+
+    def averaged(self) -> torch.nn.Module:
+        """The network that draws and is measured: averaged weights if there are any, else the last ones."""
+        ema = self.trainer.ema
+        if self.artist.sampling.weights == "ema" and ema is not None:
+            return ema.network
+        return self.trainer.network
+
+
+def assemble(
+    prepared: Prepared,
+    seed: int,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda text: None,
+) -> Runtime:
+    """The runtime at the first step. Initial weights depend on the seed alone, not on the device."""
+    experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
+    device = torch.device(prepared.machine.device)
+    shape = shape_of(experiment.data)
+    conditions = build_conditions(experiment.condition, splits.train.class_names, draws.uniform)
+    torch.manual_seed(_initial_seed(seed))
+    network = build_network(experiment.model, ConditionSize(**conditions.size), shape)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parameters = sum(weight.numel() for weight in network.parameters())
+    if experiment.hardware.compile:
+        network.compile()
+    path = build_path(experiment.diffusion, device)
+    trainer = Trainer(
+        network,
+        training=experiment.training,
+        diffusion=experiment.diffusion,
+        path=path,
+        batches=Batches(splits.train, seed=seed, flip=experiment.data.flip, device=device, draw=draws.uniform),
+        conditions=conditions,
+        plan=plan,
+        length=_length(prepared),
+        seed=seed,
+        device=device,
+    )
+    artist = Artist(
+        sampling=experiment.sampling,
+        diffusion=experiment.diffusion,
+        path=path,
+        conditions=conditions,
+        shape=shape,
+        device=device,
+        autocast=lambda: autocast(device, plan.precision),
+        should_stop=should_stop,
+        batch=max(plan.micro_batch, 64) if device.type == "cpu" else max(plan.micro_batch, 256),
+    )
+    evaluator = Evaluator(experiment.evaluation, splits, artist, conditional=experiment.condition.kind != "none", note=note)
+    return Runtime(trainer, evaluator, artist, parameters)
+
+
+def _initial_seed(seed: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"weights/{seed}".encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _length(prepared: Prepared) -> Length:
+    training, epoch = prepared.experiment.training, prepared.units.images_per_epoch
+    return Length(
+        total_images=prepared.units.total_images,
+        warmup_images=training.images(training.warmup, epoch),
+        ema_half_life_images=None if training.ema_half_life is None else training.images(training.ema_half_life, epoch),
+    )

@@ -1,0 +1,98 @@
+"""The start of a sitting: size the plan to the GPU, then make a new run directory or resume an old one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from ddpm_exp.checkpoints.store import latest
+from ddpm_exp.loading.diff import diff_experiments
+from ddpm_exp.memory.probe import probe
+from ddpm_exp.records.capture import command_line, git_facts, host_facts, package_versions
+from ddpm_exp.records.manifest import Manifest
+from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.spec.base import Role
+from ddpm_exp.spec.identity import criteria_hash, flat, science_hash
+from ddpm_exp.training.state import restore
+from ddpm_exp.workflow.assemble import Runtime, assemble
+from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.options import RunOptions
+from ddpm_exp.workflow.prepare import Prepared
+
+
+def size_to_gpu(prepared: Prepared, display: Display) -> Prepared:
+    """On CUDA, the plan measured by real steps; on the CPU, the plan as it is."""
+    if prepared.machine.device != "cuda":
+        return prepared
+    display.phase(f"probing memory on {prepared.machine.gpu.name}")
+
+    def steps(micro_batch: int) -> Callable[[], None]:
+        sliced = prepared.plan.but(micro_batch=micro_batch, accumulation=prepared.plan.images_per_step // micro_batch)
+        runtime = assemble(replace(prepared, plan=sliced), seed=0)
+
+        def step_and_draw() -> None:
+            runtime.trainer.step()
+            count = runtime.artist.batch
+            numbers = torch.arange(count)
+            one_step = replace(runtime.artist, sampling=runtime.artist.sampling.but(steps=1))
+            one_step.draw(runtime.averaged(), torch.zeros(count, dtype=torch.long), numbers, held_out=False)
+
+        return step_and_draw
+
+    plan = probe(prepared.experiment, prepared.plan, torch.device("cuda"), steps)
+    return replace(prepared, plan=plan)
+
+
+def begin(
+    prepared: Prepared, runtime: Runtime, run: RunDirectory | None, seed: int, options: RunOptions, display: Display
+) -> RunDirectory:
+    """The run directory to write into, with `runtime` at the point where it goes on."""
+    if run is not None:
+        found = latest(run.checkpoints, on_broken=lambda error: display.warn(str(error)))
+        if found is not None:
+            restore(runtime.trainer, found[1])
+            tail = run.metrics.cut(runtime.trainer.images_seen)
+            display.note(f"resuming {run.path} at {runtime.trainer.images_seen:,} images")
+            if tail is not None:
+                display.note(f"what was recorded after that checkpoint is kept in {tail.name}")
+            return run
+        display.note(f"{run.path} has no checkpoint; starting it from its beginning")
+        run.metrics.cut(-1)
+        return run
+    manifest = _manifest(prepared, seed, options)
+    run = RunDirectory.create(options.root, manifest.experiment, manifest.science_hash, seed, manifest)
+    display.note(f"recording to {run.path}")
+    return run
+
+
+def _manifest(prepared: Prepared, seed: int, options: RunOptions) -> Manifest:
+    loaded, experiment, baseline = prepared.loaded, prepared.experiment, prepared.loaded.baseline
+    changes = diff_experiments(baseline.experiment, experiment) if baseline else ()
+    return Manifest(
+        experiment=loaded.name,
+        experiment_id=loaded.id,
+        class_name=loaded.class_name,
+        science_hash=prepared.science_hash,
+        criteria_hash=criteria_hash(experiment),
+        seed=seed,
+        config=flat(experiment, roles=frozenset({Role.SCIENCE, Role.EXECUTION})) | {"training.precision": prepared.plan.precision},
+        diff=[{"path": change.path, "before": change.before, "after": change.after} for change in changes],
+        baseline_id=baseline.id if baseline else None,
+        baseline_hash=science_hash(baseline.experiment, prepared.plan.precision) if baseline else None,
+        precision=prepared.plan.precision,
+        plan=prepared.plan.model_dump(mode="json"),
+        data_fingerprint=prepared.splits.fingerprint,
+        units=prepared.units,
+        overrides=list(loaded.overrides),
+        sources=loaded.sources,
+        command_line=command_line(options.command_line or sys.argv),
+        git=git_facts(loaded.path.parent),
+        packages=package_versions(),
+        host=host_facts(prepared.machine.facts),
+        decision=experiment.decision.model_dump(mode="json") if experiment.decision else None,
+        job_type="variant" if baseline else "baseline",
+        arm_of=[loaded.name],
+    )

@@ -1,0 +1,45 @@
+"""The end of a complete run: FID if asked, the run's own page, and what W&B keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ddpm_exp.data.pixels import to_uint8
+from ddpm_exp.evaluation import fid
+from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.records.sink import Sink
+from ddpm_exp.workflow.assemble import Runtime
+from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.record import run_page, summary_of
+
+
+def finish(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: Sink, display: Display) -> None:
+    """Everything that a complete run records once."""
+    if prepared.experiment.evaluation.fid is not None:
+        _measure_fid(prepared, runtime, run, sink, display)
+    page = run.write_text("adr.md", run_page(prepared, runtime.parameters, run))
+    sources = [run.write_text(f"source/{Path(name).name}", text) for name, text in run.manifest.sources.items()]
+    sink.summary(summary_of(prepared, run))
+    sink.artifact([page, run.path / "manifest.json", *sources])
+
+
+def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: Sink, display: Display) -> None:
+    spec = prepared.experiment.evaluation.fid
+    if spec is None:
+        return
+    total = prepared.units.total_images
+    display.phase(f"FID: drawing {spec.images:,} images")
+    train = prepared.splits.train
+    classes = max(1, len(train.class_names))
+    numbers = torch.arange(spec.images)
+    drawn = runtime.artist.draw(runtime.averaged(), numbers % classes, numbers, held_out=False)
+    display.phase("FID: extracting features")
+    found = fid.measure(to_uint8(drawn), train.images, fid.find_weights(spec), runtime.artist.device)
+    values = {"samples/fid": found.value, "samples/fid_generated": float(found.generated), "samples/fid_reals": float(found.reals)}
+    run.metrics.append(total, values)
+    sink.log(total, values)
+    if not found.comparable_with_papers:
+        display.note(f"this FID is from {found.generated:,} images; papers use 50,000, so it compares only with itself")

@@ -1,0 +1,127 @@
+"""From a loaded experiment to everything known before the first step: data, plan, lengths in images, identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from ddpm_exp.data.datasets import load, require
+from ddpm_exp.data.images import Splits
+from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.memory.device import this_machine
+from ddpm_exp.memory.plan import plan as make_plan
+from ddpm_exp.records.manifest import Units
+from ddpm_exp.spec.data import Data
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import GPU_NAMES, Gpu, find_gpu
+from ddpm_exp.spec.identity import science_hash
+from ddpm_exp.spec.plan import Plan
+from ddpm_exp.workflow.options import RunOptions
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the run happens."""
+
+    gpu: Gpu
+    """The memory and precisions to plan for: the machine's own, or a smaller catalogue GPU that was asked for."""
+
+    device: Literal["cpu", "cuda"]
+    facts: dict[str, Any]
+    """For the manifest: name, driver, versions."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment with its data at hand, planned for one machine."""
+
+    loaded: Loaded
+    machine: Machine
+    plan: Plan
+    splits: Splits
+    units: Units
+    science_hash: str
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the file and the overrides say."""
+        return self.loaded.experiment
+
+
+def find_machine(options: RunOptions) -> Machine:
+    """This machine, limited to `options.gpu` if that is given. Raises UserError for a GPU that it is not or cannot be."""
+    gpu, device, facts = this_machine()
+    if options.gpu is None:
+        return Machine(gpu, device, facts)
+    try:
+        wanted = find_gpu(options.gpu)
+    except KeyError:
+        raise UserError(
+            f"a GPU is one of {', '.join(GPU_NAMES)}", field="--gpu", value=options.gpu, fix="choose one of these"
+        ) from None
+    if wanted.name == "cpu":
+        limit = gpu if device == "cpu" else wanted
+        return Machine(limit, "cpu", facts)
+    if device == "cpu":
+        raise UserError(
+            "this machine has no GPU that torch can use",
+            field="--gpu",
+            value=options.gpu,
+            fix="leave --gpu out to run on the CPU, use `ddpm-exp check --gpu` to plan only, and `ddpm-exp doctor` to see why",
+        )
+    if wanted.usable_bytes > gpu.usable_bytes:
+        raise UserError(
+            f"{wanted.name} has more memory than this machine's {gpu.name}", field="--gpu", value=options.gpu, fix="leave it out"
+        )
+    missing = [kind for kind in wanted.precisions if kind not in gpu.precisions]
+    if missing:
+        raise UserError(f"{gpu.name} lacks {', '.join(missing)}", field="--gpu", value=options.gpu, fix="leave it out")
+    return Machine(wanted, device, facts)
+
+
+@lru_cache(maxsize=2)
+def load_data(data: Data) -> Splits:
+    """The images, read once per process."""
+    return load(data)
+
+
+def prepare(loaded: Loaded, machine: Machine) -> Prepared:
+    """Check what the run needs, read the data, plan. Raises UserError before anything is written."""
+    experiment = loaded.experiment
+    require(experiment.data)
+    _require_fid_weights(experiment)
+    splits = load_data(experiment.data)
+    _require_labels(experiment, splits)
+    plan = make_plan(experiment, machine.gpu, device=machine.device)
+    units = lengths(experiment, len(splits.train.images))
+    return Prepared(loaded, machine, plan, splits, units, science_hash(experiment, plan.precision))
+
+
+def lengths(experiment: Experiment, images_per_epoch: int) -> Units:
+    """Steps and epochs as images, for this experiment's data."""
+    training = experiment.training
+    total = training.images(training.duration, images_per_epoch)
+    if total < training.images_per_step:
+        raise UserError(
+            "training needs at least one step", field="training.duration", value=training.duration, fix="write it longer"
+        )
+    return Units(images_per_step=training.images_per_step, images_per_epoch=images_per_epoch, total_images=total)
+
+
+def _require_fid_weights(experiment: Experiment) -> None:
+    if experiment.evaluation.fid is not None:
+        from ddpm_exp.evaluation.fid import find_weights
+
+        find_weights(experiment.evaluation.fid)
+
+
+def _require_labels(experiment: Experiment, splits: Splits) -> None:
+    if experiment.condition.kind != "none" and splits.train.labels is None:
+        raise UserError(
+            "classes and prompts need labelled images, and this folder has no sub-folders",
+            field="condition",
+            value=experiment.condition.kind,
+            fix="sort the images into one sub-folder per class, or set condition to Unconditional()",
+        )

@@ -1,0 +1,131 @@
+"""`run`: one seed of one experiment, from its file to a finished, interrupted or reused run directory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.records.wandb_sink import build_sink
+from ddpm_exp.spec.errors import RunError, UserError
+from ddpm_exp.workflow.assemble import Runtime, assemble
+from ddpm_exp.workflow.begin import begin, size_to_gpu
+from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.finish import finish
+from ddpm_exp.workflow.interruption import Interruption
+from ddpm_exp.workflow.jobs import find_run, go_on_command
+from ddpm_exp.workflow.options import RunOptions
+from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
+from ddpm_exp.workflow.record import last_values
+from ddpm_exp.workflow.sitting import Sitting
+from ddpm_exp.workflow.smoke import smoke
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `run_seed` did."""
+
+    run: Path
+    state: Literal["finished", "interrupted", "reused"]
+    seed: int
+    values: dict[str, float]
+    """The last value of every metric."""
+
+    seconds: float
+    """Time spent on the run in all its sittings."""
+
+    pictures: tuple[Path, ...]
+    how_to_go_on: str | None
+    signalled: bool = False
+    """Stopped by Ctrl-C or SIGTERM rather than by a time limit."""
+
+
+def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -> Outcome:
+    """Train, evaluate and record one seed; reuse a finished identical run and resume an unfinished one unless `fresh`.
+
+    Raises UserError for wrong input, before anything is written, and RunError where the run fails; what is on disk
+    stays there.
+    """
+    if options.smoke and not loaded.name.endswith("-smoke"):
+        loaded = smoke(loaded)
+    display.phase(f"preparing {loaded.id}, seed {seed}")
+    prepared = prepare(loaded, find_machine(options))
+    run = None if options.fresh else find_run(prepared.loaded, prepared.science_hash, seed, options.root)
+    if run is not None and run.status().state == "finished":
+        display.note(f"reusing the finished run {run.path}; --fresh trains again")
+        return outcome(run, "reused", seed)
+    if run is not None and run.status().state == "running":
+        raise UserError(
+            "this run is under way in another process",
+            field=str(run.path),
+            value=f"pid {run.status().pid}",
+            fix="wait for it, or --fresh",
+        )
+    with Interruption(options.max_hours) as interruption:
+        prepared = size_to_gpu(prepared, display)
+        runtime = assemble(prepared, seed, should_stop=interruption.asked, note=display.phase)
+        run = begin(prepared, runtime, run, seed, options, display)
+        return _sit(prepared, runtime, run, seed, options, display, interruption)
+
+
+def _sit(
+    prepared: Prepared,
+    runtime: Runtime,
+    run: RunDirectory,
+    seed: int,
+    options: RunOptions,
+    display: Display,
+    interruption: Interruption,
+) -> Outcome:
+    sink = build_sink(prepared.experiment.tracking, online=options.online or None, warn=display.warn)
+    sink.start(run.manifest, run.path)
+    sitting = Sitting(prepared, runtime, run, sink, display, interruption.asked)
+    started = time.monotonic()
+    display.phase(f"training {runtime.parameters / 1e6:.1f} M parameters on {prepared.machine.gpu.name}")
+    try:
+        complete = sitting.go()
+        if complete:
+            finish(prepared, runtime, run, sink, display)
+    except KeyboardInterrupt:
+        _leave(run, "interrupted", "interrupted by a second Ctrl-C", sitting.seconds)
+        sink.finish(1)
+        raise
+    except UserError as error:
+        _leave(run, "failed", error.rule, sitting.seconds)
+        sink.finish(1)
+        raise
+    except BaseException as error:
+        _leave(run, "failed", f"{type(error).__name__}: {error}", sitting.seconds)
+        sink.finish(1)
+        raise
+    if not complete:
+        go_on = go_on_command(prepared.loaded, seed, options)
+        _leave(run, "interrupted", f"{interruption.reason}; go on with: {go_on}", sitting.seconds)
+        sink.finish(1)
+        return outcome(run, "interrupted", seed, go_on, interruption.signalled)
+    run.set_status("finished", images_seen=prepared.units.total_images, seconds=sitting.seconds)
+    sink.finish(0)
+    display.note(f"trained for {time.monotonic() - started:.0f} s in this sitting")
+    return outcome(run, "finished", seed)
+
+
+def _leave(run: RunDirectory, state: Literal["interrupted", "failed"], message: str, seconds: float) -> None:
+    try:
+        run.set_status(state, message=message, seconds=seconds)
+    except RunError:
+        pass  # the disk that broke the run also refuses this line; a dead process reads as interrupted
+
+
+def outcome(
+    run: RunDirectory,
+    state: Literal["finished", "interrupted", "reused"],
+    seed: int,
+    how_to_go_on: str | None = None,
+    signalled: bool = False,
+) -> Outcome:
+    """What the run directory says now."""
+    pictures = tuple(sorted(run.samples.glob("*.png"), key=lambda path: path.stem.rsplit("-", 1)[-1])[-2:])
+    return Outcome(run.path, state, seed, last_values(run), run.status().seconds, pictures, how_to_go_on, signalled)

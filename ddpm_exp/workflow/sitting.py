@@ -1,0 +1,122 @@
+"""One sitting of a run: train, log, evaluate and checkpoint until the end or until asked to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ddpm_exp.checkpoints.store import save
+from ddpm_exp.evaluation.drawing import Stopped
+from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.records.sink import Sink
+from ddpm_exp.training.loop import Callbacks, train
+from ddpm_exp.training.state import to_checkpoint
+from ddpm_exp.workflow.assemble import Runtime
+from ddpm_exp.workflow.display import Display, Progress
+from ddpm_exp.workflow.prepare import Prepared
+
+_EVALUATED = "val/denoising"
+
+
+class Sitting:
+    """Connects the training loop with the run directory, the evaluator, the sink and the display."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        runtime: Runtime,
+        run: RunDirectory,
+        sink: Sink,
+        display: Display,
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
+        self._prepared, self._runtime, self._run = prepared, runtime, run
+        self._sink, self._display, self._asked = sink, display, asked_to_stop
+        training, epoch = prepared.experiment.training, prepared.units.images_per_epoch
+        self._log_images = training.images(training.log_every, epoch)
+        self._checkpoint_images = training.images(training.checkpoint_every, epoch)
+        self._evaluate_images = training.images(prepared.experiment.evaluation.every, epoch)
+        self._started, self._first_images = time.monotonic(), runtime.trainer.images_seen
+        self._seconds_before = run.status().seconds
+        self._stopped_evaluating = False
+
+    def go(self) -> bool:
+        """Continue from where the trainer is; True when the run is complete, False when stopped (and resumable)."""
+        trainer, total = self._runtime.trainer, self._prepared.units.total_images
+        self._run.set_status("running", images_seen=trainer.images_seen, total_images=total)
+        self._evaluate_if_due(trainer.images_seen)
+        complete = not self._asked() and train(
+            trainer,
+            log_images=self._log_images,
+            stops=(self._checkpoint_images, self._evaluate_images),
+            stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
+            callbacks=Callbacks(on_log=self._on_log, on_images=self._on_images, should_stop=self._asked),
+        )
+        if not complete:
+            self._checkpoint()
+        return complete and not self._stopped_evaluating
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the run in all its sittings."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _on_log(self, images: int, values: dict[str, float]) -> None:
+        if "speed/images_per_second" in values:
+            values["speed/epoch_seconds"] = self._prepared.units.images_per_epoch / values["speed/images_per_second"]
+        self._run.metrics.append(images, values)
+        self._sink.log(images, values)
+        self._run.set_status("running", images_seen=images, seconds=self.seconds)
+        self._display.progress(self._progress(images, values))
+
+    def _progress(self, images: int, values: dict[str, float]) -> Progress:
+        total, done = self._prepared.units.total_images, images - self._first_images
+        left = (time.monotonic() - self._started) / done * (total - images) if done else None
+        return Progress(images, total, images / self._prepared.units.images_per_epoch, values, left)
+
+    def _on_images(self, images: int) -> None:
+        self._evaluate_if_due(images)
+        total = self._prepared.units.total_images
+        if images >= total or images % self._checkpoint_images == 0:
+            self._checkpoint()
+
+    def _evaluate_if_due(self, images: int) -> None:
+        """Evaluate at the start, at every multiple of the interval and at the end, unless that is already recorded."""
+        total = self._prepared.units.total_images
+        due = images >= total or images % self._evaluate_images == 0
+        if not due or any(at == images for at, _ in self._run.metrics.series(_EVALUATED)):
+            return
+        try:
+            self._evaluate(images)
+        except Stopped:
+            self._stopped_evaluating = True
+
+    def _evaluate(self, images: int) -> None:
+        epoch = images / self._prepared.units.images_per_epoch
+        self._display.phase(f"evaluating at {images:,} images (epoch {epoch:.4g})")
+        found = self._runtime.evaluator.evaluate(self._runtime.averaged(), f"{images:,} images, epoch {epoch:.4g}")
+        values = found.values | self._fall(images, found.values[_EVALUATED])
+        if images == 0:
+            values |= self._runtime.evaluator.of_noise()
+        paths: list[Path] = []
+        for name, (png, caption) in found.pictures.items():
+            path = self._run.write_bytes(f"samples/{name}-{images:010d}.png", png)
+            self._sink.image(name, path, images, caption)
+            paths.append(path)
+        self._run.metrics.append(images, values)
+        self._sink.log(images, values)
+        self._display.evaluated(images, values, paths)
+
+    def _fall(self, images: int, now: float) -> dict[str, float]:
+        """Mean fall of val/denoising per epoch since before the first step; nothing at the start itself."""
+        points = self._run.metrics.series(_EVALUATED)
+        if not images or not points or points[0][0] != 0:
+            return {}
+        return {"val/denoising_fall_per_epoch": (points[0][1] - now) / (images / self._prepared.units.images_per_epoch)}
+
+    def _checkpoint(self) -> None:
+        trainer = self._runtime.trainer
+        facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
+        save(self._run.checkpoints, to_checkpoint(trainer, facts))
+        self._run.set_status("running", images_seen=trainer.images_seen, seconds=self.seconds)
