@@ -20,7 +20,7 @@ EVALUATION_SEED = 0
 """Seed of every draw in evaluation; never the run's own, so that arms and seeds meet the same noise."""
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - a wish, not an error
     """Evaluation was asked to stop between two batches; nothing of it is kept."""
 
 

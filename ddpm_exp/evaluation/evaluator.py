@@ -65,7 +65,8 @@ class Evaluator:
         labels, noises = self._asked()
         shape = tuple(self.artist.shape)
         noise = draws.normal(EVALUATION_SEED, "sample/start", noises, shape).clamp(-1, 1)
-        return {f"noise/{name}": value for name, value in self._measure(noise, labels).items()}
+        found = self._measure(noise, labels).items()
+        return {f"noise/{name}": value for name, value in found if not name.endswith("_of_real")}
 
     def _asked(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Classes and noise numbers to draw, each noise for every class in turn."""
@@ -99,11 +100,10 @@ class Evaluator:
     def _sample_grid(self, drawn: torch.Tensor, labels: torch.Tensor, title: str) -> bytes:
         columns = self.spec.grid_columns
         if not self.conditional:
-            return grid(drawn[: columns**2].unflatten(0, (columns, columns)), [""] * columns, title)
-        rows = drawn[: columns * self._classes].unflatten(0, (columns, self._classes)).transpose(0, 1)
-        captions = self.artist.conditions.texts(
-            labels[: self._classes], held_out=True, turns=torch.zeros(self._classes, dtype=torch.long)
-        )
+            return grid(drawn[: columns**2].reshape(columns, columns, *drawn.shape[1:]), [""] * columns, title)
+        rows = drawn[: columns * self._classes].reshape(columns, self._classes, *drawn.shape[1:]).transpose(0, 1)
+        first_wording = torch.zeros(self._classes, dtype=torch.long)
+        captions = self.artist.conditions.texts(labels[: self._classes], held_out=True, turns=first_wording)
         return grid(rows, captions, title)
 
     def _reconstruction_picture(self, pictures: torch.Tensor, title: str) -> bytes:

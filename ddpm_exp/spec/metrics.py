@@ -48,7 +48,7 @@ METRICS: tuple[Metric, ...] = (
         "samples/class_accuracy_of_real",
         "neither",
         "share",
-        "share of real images, unseen by it, that the same classifier takes for what they are: the ceiling of samples/class_accuracy",
+        "share of unseen real images that the same classifier gets right: the ceiling of samples/class_accuracy",
     ),
     Metric("samples/fid", "lower", "FID", "Frechet inception distance to the training images"),
 )

@@ -30,8 +30,8 @@ class Ema:
     @torch.no_grad()
     def update(self, keep: float) -> None:
         """average = keep * average + (1 - keep) * weights, for all parameters in one call."""
-        averages = [average for average, _ in self._pairs]
-        weights = [weight.detach() for _, weight in self._pairs]
+        averages: list[torch.Tensor] = [average for average, _ in self._pairs]
+        weights: list[torch.Tensor] = [weight.detach() for _, weight in self._pairs]
         torch._foreach_lerp_(averages, weights, 1.0 - keep)
         for average, buffer in self._buffers:
             average.copy_(buffer)

@@ -111,7 +111,7 @@ class Trainer:
             output = self.network(x, self._path.c_noise(t), condition)
         losses = per_image_loss(self._diffusion, output.float(), x0, eps, alpha, sigma)
         loss = losses.sum() / self._plan.images_per_step
-        (loss * self.loss_scale.scale).backward()
+        torch.autograd.backward(loss * self.loss_scale.scale)
         return loss.detach()
 
     def _update(self, loss: torch.Tensor) -> None:

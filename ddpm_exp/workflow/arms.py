@@ -35,10 +35,10 @@ def arms_of(loaded: Loaded, root: Path) -> tuple[Arm, Arm | None]:
     for runs in (ours, theirs):
         for precision, found in runs.items():
             finished[precision] += 1 + sum(_is_finished(run) for run in found)
-    precision: Precision = max(finished, key=lambda one: (finished[one], -_PRECISIONS.index(one)), default="fp32")
+    chosen: Precision = max(finished, key=lambda one: (finished[one], -_PRECISIONS.index(one)), default="fp32")
     seeds = loaded.experiment.seeds
-    variant = _arm(loaded, precision, ours.get(precision, []), seeds)
-    baseline = _arm(loaded.baseline, precision, theirs.get(precision, []), seeds) if loaded.baseline else None
+    variant = _arm(loaded, chosen, ours.get(chosen, []), seeds)
+    baseline = _arm(loaded.baseline, chosen, theirs.get(chosen, []), seeds) if loaded.baseline else None
     return variant, baseline
 
 

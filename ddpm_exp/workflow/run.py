@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class Outcome:
     """Time spent on the run in all its sittings."""
 
     pictures: tuple[Path, ...]
+    """The last sample grid and the last reconstructions."""
+
     how_to_go_on: str | None
     signalled: bool = False
     """Stopped by Ctrl-C or SIGTERM rather than by a time limit."""
@@ -113,10 +116,9 @@ def _sit(
 
 
 def _leave(run: RunDirectory, state: Literal["interrupted", "failed"], message: str, seconds: float) -> None:
-    try:
+    # A disk that broke the run also refuses this line; a dead process then reads as interrupted.
+    with contextlib.suppress(RunError):
         run.set_status(state, message=message, seconds=seconds)
-    except RunError:
-        pass  # the disk that broke the run also refuses this line; a dead process reads as interrupted
 
 
 def outcome(
@@ -127,5 +129,6 @@ def outcome(
     signalled: bool = False,
 ) -> Outcome:
     """What the run directory says now."""
-    pictures = tuple(sorted(run.samples.glob("*.png"), key=lambda path: path.stem.rsplit("-", 1)[-1])[-2:])
+    last = [max(run.samples.glob(f"{name}-*.png"), default=None) for name in ("samples", "reconstructions")]
+    pictures = tuple(path for path in last if path is not None)
     return Outcome(run.path, state, seed, last_values(run), run.status().seconds, pictures, how_to_go_on, signalled)
