@@ -1,0 +1,98 @@
+"""The science hash changes with everything that is learnt or measured, and with nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from ddpm_exp.spec.base import Role, Spec
+from ddpm_exp.spec.condition import ClassLabels, Prompts
+from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
+from ddpm_exp.spec.decision import Decision, metric
+from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.identity import criteria_hash, flat, science, science_hash
+from ddpm_exp.spec.sampling import Sampling
+
+EXECUTION = {
+    "data.root (FashionMNIST)",
+    "data.root (CIFAR10)",
+    "model.checkpointing (UNet)",
+    "training.checkpoint_every (Training)",
+    "training.log_every (Training)",
+    "evaluation.fid.weights (FID)",
+    *(f"hardware.{name} (Hardware)" for name in ("gpu", "devices", "micro_batch", "headroom", "workers", "compile")),
+    *(f"tracking.{name} (Tracking)" for name in ("wandb", "project", "entity", "tags")),
+}
+"""Every field that is not science; a new one must be added here by a person who thought about it."""
+
+FULL = Experiment().but(evaluation=Evaluation(fid=FID()))
+STARTS = [
+    FULL.but(data=data, condition=condition)
+    for data, condition in (
+        (Digits(image_size=16), ClassLabels()),
+        (FashionMNIST(), Prompts()),
+        (CIFAR10(), Prompts()),
+        (ImageFolder(root="/images"), ClassLabels()),
+    )
+]
+
+
+def altered(spec: Spec, path: list[str]) -> Spec:
+    """`spec` with another value at `path`, whatever the rules say: only the hash is asked."""
+    name, *rest = path
+    value = altered(getattr(spec, name), rest) if rest else "another value"
+    return spec.model_copy(update={name: value})
+
+
+def fields(spec: Spec, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
+    """Every path below `spec` with its label, "data.root (CIFAR10)"."""
+    found = []
+    for name in type(spec).model_fields:
+        path, value = (*prefix, name), getattr(spec, name)
+        below = fields(value, path) if isinstance(value, Spec) else [(path, f"{'.'.join(path)} ({type(spec).__name__})")]
+        found += below
+    return found
+
+
+@pytest.mark.parametrize("start", STARTS, ids=lambda start: start.data.kind)
+def test_the_hash_changes_with_every_science_field_and_no_other(start):
+    before = science_hash(start, "fp32")
+    changed = {label for path, label in fields(start) if science_hash(altered(start, list(path)), "fp32") != before}
+    everything = {label for _, label in fields(start)}
+    judged = {"decision (Experiment)", "baseline (Experiment)"}
+    resolved = {"training.precision (Training)"}  # enters as what `auto` resolves to
+    assert everything - changed == (EXECUTION & everything) | judged | resolved
+
+
+def test_the_hash_changes_with_the_resolved_precision():
+    assert science_hash(FULL, "fp32") != science_hash(FULL, "bf16")
+    assert science(FULL, "bf16")["training.precision"] == "bf16"
+
+
+def test_the_hash_does_not_depend_on_the_class_or_on_how_a_value_was_written():
+    class Variant(Experiment):
+        sampling = Sampling(guidance_scale=1)
+
+    assert science_hash(Variant(), "fp32") == science_hash(Experiment(), "fp32")
+
+
+def test_the_hash_of_today_is_the_hash_of_tomorrow():
+    assert science_hash(Experiment(), "fp32") == science_hash(Experiment(), "fp32")
+    assert len(science_hash(Experiment(), "fp32")) == 12
+
+
+def test_flat_keys_are_dotted_and_values_plain():
+    values = flat(FULL)
+    assert values["evaluation.fid.images"] == 50_000
+    assert values["model.multipliers"] == [1, 2, 2, 2]
+    assert "decision.title" not in values
+    assert not any(key.startswith(("hardware", "tracking")) for key in flat(FULL, roles=frozenset({Role.SCIENCE})))
+
+
+def test_the_criteria_hash_changes_with_seeds_and_criteria_and_not_with_prose():
+    decision = Decision(title="t", context="c", chosen="d", accept_when=(metric("val/denoising").falls(),))
+    start = criteria_hash(Experiment(decision=decision))
+    assert criteria_hash(Experiment()) is None
+    assert criteria_hash(Experiment(decision=decision.but(title="other", context="other"))) == start
+    for change in ({"seeds": (0, 1)}, {"accept_when": ()}, {"reject_when": (metric("val/denoising").rises(),)}):
+        assert criteria_hash(Experiment(decision=decision.but(**change))) != start
