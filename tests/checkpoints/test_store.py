@@ -44,7 +44,7 @@ def test_network_optimizer_and_facts_come_back_bit_for_bit(tmp_path: Path) -> No
     assert path.name == "000000001280.pt"
     back = load(path)
     assert (back.images_seen, back.facts) == (1280, facts)
-    torch.testing.assert_close(dict(back.tensors["network"]), dict(tensors["network"]), rtol=0, atol=0)
+    torch.testing.assert_close(dict(back.tensors["network"]), dict(network.state_dict()), rtol=0, atol=0)
     torch.testing.assert_close(back.tensors["parts"][1][0], torch.tensor(1.5, dtype=torch.bfloat16), rtol=0, atol=0)
     assert back.tensors["parts"][1][1:] == (None, "text", 2, 0.1, True)
     again = torch.optim.AdamW(network.parameters())

@@ -30,6 +30,7 @@ def test_slicing_a_step_changes_nothing(images: ImageSet) -> None:
     whole, labels = batches.batch(torch.arange(64))
     parts = [Batches(images, 4, True, "cpu", uniform).batch(torch.arange(first, first + 16)) for first in range(0, 64, 16)]
     assert torch.equal(torch.cat([x0 for x0, _ in parts]), whole)
+    assert labels is not None
     assert torch.equal(torch.cat([label for _, label in parts if label is not None]), labels)
 
 
