@@ -62,13 +62,6 @@ class Criterion(Spec):
                 value=self.value,
                 fix="write metric(name) <= value, or .falls(by=...)",
             )
-        if self.kind == "no_worse" and find_metric(self.metric).better == "neither":
-            raise broken(
-                f"neither direction of {self.metric} is better, so that no value of it is worse",
-                field="kind",
-                value=self.kind,
-                fix="write .falls(by=...), .rises(by=...), <= or >=",
-            )
         return self
 
     def __bool__(self) -> bool:
@@ -188,3 +181,16 @@ class Decision(Spec):
         if not seeds or len(set(seeds)) != len(seeds):
             raise PydanticCustomError("seeds", "seeds are at least one and all different; write them like (0, 1, 2)")
         return seeds
+
+    @model_validator(mode="after")
+    def _decidable(self) -> Decision:
+        for field in ("accept_when", "reject_when"):
+            for criterion in getattr(self, field):
+                if criterion.kind == "no_worse" and find_metric(criterion.metric).better == "neither":
+                    raise broken(
+                        f"neither direction of {criterion.metric} is better, so that no value of it is worse",
+                        field=field,
+                        value=str(criterion),
+                        fix="write .falls(by=...), .rises(by=...), <= or >=",
+                    )
+        return self

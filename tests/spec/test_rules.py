@@ -21,6 +21,7 @@ from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Training
 
 BASE = Experiment(data=CIFAR10())
+RECORD = {"title": "t", "context": "c", "chosen": "d"}
 PLAN = {
     "gpu": "T4",
     "device": "cuda",
@@ -113,7 +114,11 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
     ("templates", lambda: Prompts(templates=()), lambda: Prompts(held_out_templates=())),
     ("held_out_templates", lambda: Prompts(held_out_templates=("{}",)), lambda: Prompts(held_out_templates=("the {}",))),
     ("gpu", lambda: Hardware(gpu="T5"), lambda: Hardware(gpu="h100")),
-    ("kind", lambda: metric("train/loss").no_worse(by="5%"), lambda: metric("train/loss").falls(by="5%")),
+    (
+        "reject_when",
+        lambda: Decision(**RECORD, reject_when=(metric("train/loss").no_worse(by="5%"),)),
+        lambda: Decision(**RECORD, reject_when=(metric("train/loss").falls(by="5%"),)),
+    ),
     (
         "micro_batch",
         lambda: Plan(**PLAN, images_per_step=128, micro_batch=48, accumulation=2),
