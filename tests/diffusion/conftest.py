@@ -7,10 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+import torch
 from torch import Tensor
 
 from ddpm_exp.diffusion.paths import DiscretePath
 from ddpm_exp.diffusion.predictions import target
+
+# One thread: these tensors are so small that more threads only wait for each other.
+torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
