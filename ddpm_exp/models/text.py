@@ -60,7 +60,8 @@ class TextEncoder(nn.Module):
         x: Tensor = self.words(tokens)
         if self.positions is not None:
             x = x + self.positions[: tokens.shape[1]]
-        # An empty prompt looks at its padding: a softmax over nothing is NaN, in the backward pass even where `where` drops it.
+        # An empty prompt looks at its padding: a softmax over nothing is 0 or NaN, as version and kernel would have it, and a
+        # NaN reaches the gradients even where `where` drops it.
         visible = (word | empty)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, visible)
