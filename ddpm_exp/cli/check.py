@@ -24,9 +24,12 @@ GPUS = ("T4", "V100-16", "V100-32", "A100-40")
 def check(file: str | Path, overrides: Sequence[str] = (), gpus: Sequence[str] = GPUS) -> Checked:
     """Validate one experiment and plan it for each of `gpus`. Raises `UserError` for whatever makes it impossible."""
     from ddpm_exp.loading.loaded import load_experiment, resolve
+
+    loaded = load_experiment(resolve(str(file)), overrides)
+    # After loading: planning takes torch, and a mistake in the file is told without waiting for it.
     from ddpm_exp.workflow.check import check as check_loaded
 
-    return check_loaded(load_experiment(resolve(str(file)), overrides), gpus)
+    return check_loaded(loaded, gpus)
 
 
 def check_all(files: Sequence[str], overrides: Sequence[str], gpus: Sequence[str]) -> list[tuple[str, Checked | UserError]]:
@@ -157,7 +160,8 @@ def _print(screen: Console, checked: Checked) -> None:
     if checked.parameters is not None:
         say(screen, f"{checked.parameters:,} parameters")
     if loaded.baseline is not None:
-        say(screen, f"baseline: {loaded.baseline.id}; {len(checked.changes)} settings differ")
+        count = len(checked.changes)
+        say(screen, f"baseline: {loaded.baseline.id}; {count} setting{' differs' if count == 1 else 's differ'}")
         if checked.changes:
             screen.print(changes_table(checked.changes, loaded.baseline.id, loaded.id))
     screen.print(_plans(checked))

@@ -27,10 +27,12 @@ def decide(file: str | Path, root: Path = DEFAULT_RUNS, pages: Path = PAGES) -> 
     Raises `UserError` where the file has no decision or its runs cannot be compared.
     """
     from ddpm_exp.loading.loaded import load_experiment, resolve
+
+    loaded = load_experiment(resolve(str(file)))
     from ddpm_exp.workflow.judge import decide as judge
     from ddpm_exp.workflow.options import RunOptions
 
-    return judge(load_experiment(resolve(str(file))), RunOptions(root=root), pages)
+    return judge(loaded, RunOptions(root=root), pages)
 
 
 def command(

@@ -50,7 +50,9 @@ def _share(progress: Progress) -> str:
 
 
 def _evaluated(images: int, values: dict[str, float]) -> str:
-    numbers = "   ".join(f"{name} {value_text(value)}" for name, value in values.items())
+    # What white noise reaches is the same at every evaluation; the run's last table shows it.
+    shown = {name: value for name, value in values.items() if not name.startswith("noise/")}
+    numbers = "   ".join(f"{name} {value_text(value)}" for name, value in shown.items())
     return f"evaluated at {images:,} images: {numbers}"
 
 

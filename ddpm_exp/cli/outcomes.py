@@ -10,7 +10,10 @@ from ddpm_exp.cli.output import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+    from ddpm_exp.decisions.verdict import Verdict
+    from ddpm_exp.spec.errors import UserError
     from ddpm_exp.workflow.jobs import Job
     from ddpm_exp.workflow.run import Outcome
 
@@ -32,26 +35,50 @@ def print_jobs(screen: Console, planned: Sequence[Job]) -> None:
     say(screen, f"{len(waiting)} of {len(planned)} runs to do, {total}")
 
 
-def print_outcome(screen: Console, outcome: Outcome) -> None:
-    """A run's end: its state, its last metrics with units and directions, and where everything lies."""
-    from ddpm_exp.spec.metrics import METRIC_NAMES, find_metric
+def print_outcome(screen: Console, outcome: Outcome, *, whole: bool = False) -> None:
+    """A run's end: its state, its last metrics with units and directions, where everything lies, how to go on.
 
+    `whole`: the run is one of all that an experiment needs.
+    """
     words = {"finished": "finished", "reused": "was finished before and is reused (--fresh trains again)"}
     say(screen, f"seed {outcome.seed}: {words.get(outcome.state, outcome.state)}, {seconds_text(outcome.seconds)}", "bold")
-    if outcome.values:
-        grid = table("metric", "value", "unit", "better", right=("value",))
-        for name, value in outcome.values.items():
-            if name in METRIC_NAMES:
-                found = find_metric(name)
-                grid.add_row(name, value_text(value, found.unit), found.unit, found.better)
-            else:
-                grid.add_row(name, value_text(value), "", "")
-        screen.print(grid)
+    if outcome.values and outcome.state != "interrupted":
+        screen.print(_metrics(outcome.values))
     say(screen, f"run:    {outcome.run}")
     if outcome.pictures:
-        say(screen, f"grid:   {outcome.pictures[-1]}")
+        say(screen, f"grid:   {next((path for path in outcome.pictures if path.name.startswith('samples')), outcome.pictures[-1])}")
     page = outcome.run / "adr.md"
     if page.exists():
         say(screen, f"page:   {page}")
     if outcome.how_to_go_on:
-        say(screen, outcome.how_to_go_on, "yellow")
+        again = " (or the same command again, for all that is left)" if whole else ""
+        say(screen, f"go on with: {outcome.how_to_go_on}{again}", "yellow")
+
+
+def _metrics(values: dict[str, float]) -> Table:
+    """The last value of each metric; what white noise reaches is named after it and has its unit."""
+    from ddpm_exp.spec.metrics import METRIC_NAMES, find_metric
+
+    grid = table("metric", "value", "unit", "better", right=("value",))
+    for name, value in values.items():
+        known = name.removeprefix("noise/")
+        found = find_metric(known) if known in METRIC_NAMES else None
+        unit = found.unit if found else ""
+        shown = f"{known} of white noise" if known != name else name
+        better = found.better if found and known == name and found.better != "neither" else ""
+        grid.add_row(shown, value_text(value, unit), "" if unit == "B" else unit, better)
+    return grid
+
+
+def print_verdict_so_far(screen: Console, file: object, verdict: Verdict | None, problem: UserError | None) -> None:
+    """The verdict on the runs there are, or why there is none yet, and how to go on."""
+    from ddpm_exp.cli.decide import print_verdict
+
+    if problem is not None:
+        say(screen, f"no verdict: {problem}", "yellow")
+    if verdict is None:
+        return
+    print_verdict(screen, verdict)
+    if verdict.missing:
+        say(screen, f"run what is missing with: ddpm-exp run {file} --all")
+    say(screen, f"write the decision's page with: ddpm-exp decide {file}")

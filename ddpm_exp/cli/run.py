@@ -16,6 +16,7 @@ from ddpm_exp.cli.failures import INTERRUPTED
 from ddpm_exp.cli.words import DEFAULT_RUNS, ExperimentWord, Json, Overrides, Runs
 
 if TYPE_CHECKING:
+    from ddpm_exp.decisions.verdict import Verdict
     from ddpm_exp.workflow.display import Display
     from ddpm_exp.workflow.jobs import Job
     from ddpm_exp.workflow.options import RunOptions
@@ -39,6 +40,10 @@ def run(
     the list. `on_jobs` is called with what will be done, `on_outcome` after each run. Raises `UserError` or `RunError`.
     """
     from ddpm_exp.loading.loaded import load_experiment, resolve
+
+    # Before anything that takes torch, whose import costs seconds: a mistake in the file is told at once.
+    loaded = load_experiment(resolve(str(file)), overrides)
+
     from ddpm_exp.workflow.display import Quiet
     from ddpm_exp.workflow.jobs import jobs, next_seed
     from ddpm_exp.workflow.options import RunOptions
@@ -46,7 +51,6 @@ def run(
 
     options = options or RunOptions()
     clock = _Clock(options)
-    loaded = load_experiment(resolve(str(file)), overrides)
     if every:
         planned = jobs(loaded, options)
         if on_jobs is not None:
@@ -65,6 +69,21 @@ def run(
         if outcome.state == "interrupted":
             break
     return outcomes
+
+
+def verdict_so_far(file: str | Path, overrides: Sequence[str] = (), root: Path = DEFAULT_RUNS) -> Verdict | None:
+    """What the runs recorded under `root` say about the experiment's decision; None if it decides nothing.
+
+    Writes no page. Raises `UserError` where its runs cannot be compared with the baseline's.
+    """
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+
+    loaded = load_experiment(resolve(str(file)), overrides)
+    if loaded.experiment.decision is None:
+        return None
+    from ddpm_exp.workflow.judge import page_of
+
+    return page_of(loaded, root)[0]
 
 
 class _Clock:
@@ -126,7 +145,7 @@ def command(
     """
     from ddpm_exp.cli import outcomes
     from ddpm_exp.cli.display import display_for
-    from ddpm_exp.cli.output import console, print_json
+    from ddpm_exp.cli.output import console, print_json, say
     from ddpm_exp.spec.errors import UserError
     from ddpm_exp.workflow.options import RunOptions
 
@@ -141,7 +160,7 @@ def command(
     def ended(outcome: Outcome) -> None:
         display.close()
         if not as_json:
-            outcomes.print_outcome(screen, outcome)
+            outcomes.print_outcome(screen, outcome, whole=every)
 
     try:
         done = run(
@@ -156,7 +175,18 @@ def command(
         )
     finally:
         display.close()
+    complete = bool(done) and done[-1].state != "interrupted" and not smoke
+    verdict, problem = None, None
+    if complete:
+        try:
+            verdict = verdict_so_far(file, overrides or (), root)
+        except UserError as error:
+            problem = error
     if as_json:
-        print_json({"runs": done})
+        print_json({"runs": done, "verdict": verdict})
+    else:
+        outcomes.print_verdict_so_far(screen, file, verdict, problem)
+        if smoke:
+            say(screen, "--smoke only shows that everything works: it learns nothing, and no verdict comes from it")
     if any(outcome.signalled for outcome in done):
         raise typer.Exit(INTERRUPTED)

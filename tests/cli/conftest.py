@@ -25,19 +25,19 @@ class Tiny(Experiment):
     condition = ClassLabels()
     diffusion = Diffusion(schedule="cosine", timesteps=100)
     model = UNet(
-        base_channels=8, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), groups=4, time_embedding=16
+        base_channels=8, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), groups=8, time_embedding=16
     )
     training = Training(
         images_per_step=10, duration="4 steps", log_every="1 steps", checkpoint_every="2 steps", ema_half_life="20 images"
     )
     sampling = Sampling(steps=2)
     evaluation = Evaluation(
-        every="4 steps", held_out=8, samples=10, grid_columns=1, log_snr=(0.0,), reconstruction_log_snr=(0.0,)
+        every="4 steps", held_out=8, samples=0, grid_columns=1, classifier=False, log_snr=(0.0,), reconstruction_log_snr=(0.0,)
     )
     tracking = Tracking(wandb="off")
     decision = Decision(
-        title="A tiny start", context="Tests.", chosen="As little as possible.", seeds=(0,),
-        accept_when=({criterion},),
+        title="A tiny start", context="Tests.", chosen="As little as possible.", seeds=(0, 1),
+        accept_when=({accept}), reject_when=({reject}),
     )
 '''
 
@@ -57,18 +57,22 @@ class Harder(Tiny):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with experiments/adr_0001.py (its criterion always holds) and adr_0002.py, which builds on it."""
+    """A working folder with experiments/adr_0001.py and adr_0002.py, which builds on it."""
     experiments = tmp_path / "experiments"
     experiments.mkdir()
-    write_tiny(experiments / "adr_0001.py", 'metric("val/denoising") <= 1e6')
+    write_tiny(experiments / "adr_0001.py")
     (experiments / "adr_0002.py").write_text(HARDER)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def write_tiny(path: Path, criterion: str) -> None:
-    """The tiny experiment, accepted when `criterion` holds."""
-    path.write_text(TINY.replace("{criterion}", criterion))
+HOLDS = 'metric("val/denoising") <= 1e6,'
+FAILS = 'metric("val/denoising") >= 1e6,'
+
+
+def write_tiny(path: Path, *, accept: str = HOLDS, reject: str = "") -> None:
+    """The tiny experiment with one criterion for acceptance, and one for rejection or none."""
+    path.write_text(TINY.replace("{accept}", accept).replace("{reject}", reject))
 
 
 @pytest.fixture
