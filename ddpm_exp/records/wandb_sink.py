@@ -156,23 +156,21 @@ def _from_here(folder: Path) -> str:
 
 
 def _arguments(manifest: Manifest, run_path: Path, tracking: Tracking) -> dict[str, Any]:
-    """The arguments of `wandb.init`. Where an agent started this process, its run id is in the environment and wins."""
+    """The arguments of `wandb.init`. In a sweep the client puts the agent's run id, project and entity in their place."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the client reports its crashes to a third party otherwise
     import wandb
 
-    sweeping = bool(os.environ.get("WANDB_SWEEP_ID"))
-    own_id = {} if os.environ.get("WANDB_RUN_ID") else {"id": f"{manifest.science_hash}-{run_path.name}"}
     return {
-        "project": None if sweeping and os.environ.get("WANDB_PROJECT") else tracking.project,
-        "entity": None if sweeping and os.environ.get("WANDB_ENTITY") else tracking.entity,
+        "project": tracking.project,
+        "entity": tracking.entity,
+        "id": os.environ.get("WANDB_RUN_ID") or f"{manifest.science_hash}-{run_path.name}",
         "dir": str(run_path),
         "name": f"{manifest.experiment} seed {manifest.seed}",
         "group": f"{manifest.experiment}-{manifest.science_hash}",
         "job_type": manifest.job_type,
         "tags": [*tracking.tags, manifest.experiment_id],
         "config": redact_all(_config(manifest)),
-        "resume": None if sweeping else "allow",
-        **own_id,
+        "resume": "allow",
         "settings": wandb.Settings(
             x_transaction_log_flush_interval=1.0,  # the default of 15 s is what a kill would lose
             disable_git=True,  # its capture would send remotes with their passwords

@@ -46,7 +46,7 @@ def test_nothing_on_disk_is_lost_and_the_message_says_what_to_do(run: RunDirecto
     for images in range(30):
         run.metrics.append(images, {"train/loss": 0.25})
     before = (run.path / file).read_bytes()
-    done = _attempt(run, len(before) + 100 if "append" in action else 300, action)
+    done = _attempt(run, len(before) + 90 if "append" in action else 300, action)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert file in done.stdout or "metrics" in done.stdout
     assert "fix: free disk space" in done.stdout

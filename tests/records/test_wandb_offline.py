@@ -97,11 +97,11 @@ def test_git_code_and_the_names_of_host_and_user_stay_out(recorded: Recorded) ->
 
 def test_it_ends_with_its_exit_code_without_a_warning_and_says_how_to_send_it(recorded: Recorded) -> None:
     run, log, warnings, where = recorded
-    assert log.of("exit") == [{"exit_code": 0}] and warnings == []
+    assert log.of("exit")[0]["exit_code"] == 0 and warnings == []
     assert where is not None and where.startswith("wandb sync ") and Path(where.split()[-1]).is_relative_to(run.path)
 
 
-def test_everything_of_wandb_lies_inside_the_run(recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_of_wandb_lies_inside_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = make_run(tmp_path / "runs")
     sink = WandbSink(Tracking(), "offline", lambda sentence: None)
@@ -110,6 +110,15 @@ def test_everything_of_wandb_lies_inside_the_run(recorded: Recorded, tmp_path: P
     sink.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert "wandb" in [path.name for path in run.path.iterdir()]
+
+
+def test_a_run_id_given_by_the_environment_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "given3")
+    run = make_run(tmp_path)
+    sink = WandbSink(Tracking(), "offline", lambda sentence: None)
+    sink.start(run.manifest, run.path)
+    sink.finish()
+    assert read_log(run.path).run["run_id"] == "given3"
 
 
 def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path) -> None:
