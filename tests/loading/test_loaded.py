@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -80,10 +82,13 @@ def test_sources_hold_the_file_its_bases_and_what_they_share(write, parent):
     assert loaded.baseline is not None and "adr_0002.py" not in loaded.baseline.sources
 
 
-def test_a_second_load_sees_an_edit_of_the_same_size(write, parent):
-    file = write("adr_0002.py", CHILD)
+def test_a_second_load_sees_an_edit_of_the_same_size_and_second(write, parent, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file, second = write("adr_0002.py", CHILD), 1_700_000_000
+    os.utime(parent, (second, second))
     assert load_experiment(file).experiment.diffusion.timesteps == 500
     parent.write_text(parent.read_text().replace("500", "400"))
+    os.utime(parent, (second, second))
     assert load_experiment(file).experiment.diffusion.timesteps == 400
 
 
@@ -96,13 +101,22 @@ def test_equal_stems_in_two_folders_do_not_meet(write, parent):
     assert [load_experiment(folder / "adr_0002.py").experiment.diffusion.timesteps for folder in (file.parent, other)] == [500, 300]
 
 
-def test_a_load_leaves_no_trace_even_if_it_fails(write, parent):
+def test_a_load_leaves_no_trace_even_if_it_fails(write, parent, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     before = set(sys.modules), list(sys.path), list(sys.meta_path)
     load_experiment(write("adr_0002.py", CHILD))
     with pytest.raises(UserError):
         load_experiment(write("adr_0003.py", "from adr_0001 import Conservative\n1 / 0\n"))
     assert (set(sys.modules), sys.path, sys.meta_path) == before
+    assert not {"adr_0001", "adr_0002", "adr_0003"} & set(sys.modules)
     assert sorted(path.name for path in parent.parent.iterdir()) == ["adr_0001.py", "adr_0002.py", "adr_0003.py"]
+
+
+def test_a_module_of_the_same_name_from_elsewhere_is_set_aside_and_comes_back(write, parent, monkeypatch):
+    mine = ModuleType("adr_0001")
+    monkeypatch.setitem(sys.modules, "adr_0001", mine)
+    assert load_experiment(write("adr_0002.py", CHILD)).experiment.diffusion.timesteps == 500
+    assert sys.modules["adr_0001"] is mine
 
 
 @pytest.mark.parametrize("word", ["2", "0002", "ADR-0002", "adr-2", "adr_0002", "adr_0002.py", "experiments/adr_0002.py"])

@@ -19,7 +19,7 @@ TITLES = [
     "Decision",
     "Größer",
     "???",
-    "class",
+    "none",
     "'''\"\"\"",
 ]
 
