@@ -19,7 +19,7 @@ from ddpm_exp.spec.training import Precision
 UNCERTAINTY = {"cuda": 0.25, "cpu": 0.25}
 """Relative, by device; `docs/memory.md` shows the comparison with measurements that it comes from."""
 
-CONTEXT = {"cuda": 800 * MIB, "cpu": 400 * MIB}
+CONTEXT = {"cuda": 800 * MIB, "cpu": 700 * MIB}
 """CUDA context and libraries: 775 to 809 MiB measured on an H100. CPU: a process that has imported torch and this package."""
 
 CUBLAS_WORKSPACE = 32 * MIB
@@ -28,7 +28,7 @@ CUBLAS_WORKSPACE = 32 * MIB
 FRAGMENTATION = {False: 0.10, True: 0.25}
 """Reserved beyond allocated, without and with activation checkpointing: measured 5 to 9 % and 16 to 36 % on an H100."""
 
-SAMPLING_BATCH = 128
+SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
 """Images that evaluation draws together where memory allows."""
 
 _UNKNOWN_CLASSES = 100
@@ -66,15 +66,20 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
 
 
 def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, device: str) -> tuple[int, int]:
-    """The largest power of two up to `SAMPLING_BATCH` whose sampling fits (1 if none does), and its peak bytes."""
+    """Images drawn together, and the peak bytes of doing so."""
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
-    batch = SAMPLING_BATCH
+    batch = SAMPLING_BATCH[device]
     while True:
         _, alive = _forward(setting).peak(batch * copies)
         total = sum(_total(resident, alive, False, device).values())
         if batch == 1 or total <= budget(experiment, gpu):
             return batch, total
         batch //= 2
+
+
+def sampling_batch(experiment: Experiment, gpu: Gpu, precision: Precision) -> int:
+    """Images that evaluation may draw together: the largest power of two up to `SAMPLING_BATCH` that fits, else 1."""
+    return estimate(experiment, gpu, precision, 1).sampling_batch
 
 
 def budget(experiment: Experiment, gpu: Gpu) -> int:

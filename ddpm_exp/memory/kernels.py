@@ -54,8 +54,8 @@ class Kernels:
     byte_masks: bool
     """Dropout masks of one byte (CUDA); a CPU keeps them in the activations' type."""
 
-    packed_convolutions: bool
-    """Tensor cores read channels-last: cuDNN copies a convolution's tensors into its workspace."""
+    layout_copies: bool
+    """Networks run channels-last, but CUDA's GroupNorm works channels-first: it and convolutions copy their inputs."""
 
 
 def kernels_of(gpu: Gpu, precision: Precision) -> Kernels:
@@ -66,12 +66,11 @@ def kernels_of(gpu: Gpu, precision: Precision) -> Kernels:
     """
     half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     cuda = is_cuda(gpu)
-    tensor_cores = gpu.capability >= ((7, 0) if precision == "fp16" else (8, 0))
     return Kernels(
         half=half,
         fused_heads=_fused_heads(gpu, precision),
         byte_masks=cuda,
-        packed_convolutions=cuda and tensor_cores,
+        layout_copies=cuda,
     )
 
 

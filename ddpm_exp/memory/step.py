@@ -14,7 +14,13 @@ from ddpm_exp.models.build import ConditionSize, build_network
 from ddpm_exp.spec.data import Shape
 from ddpm_exp.spec.model import UNet
 
-_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+_COPIED = {
+    torch.ops.aten.convolution.default: (0,),
+    torch.ops.aten.convolution_backward.default: (0, 1),
+    torch.ops.aten.native_group_norm.default: (0,),
+    torch.ops.aten.native_group_norm_backward.default: (0, 1),
+}
+"""Positions of the arguments whose layout an operation changes for itself: inputs, and in the backward pass gradients."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +101,12 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 def _recorder(network: nn.Module, setting: Setting) -> Recorder:
     known = [*network.parameters(), *network.buffers()]
-    return Recorder(known, _packing if setting.kernels.packed_convolutions else _nothing)
+    return Recorder(known, _layout_copies if setting.kernels.layout_copies else lambda func, args: 0)
 
 
-def _nothing(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    return 0
-
-
-def _packing(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    """Bytes of the channels-last copies of a convolution's tensors in cuDNN's workspace; forward or one half of backward."""
-    if func is _CONVOLUTIONS[0]:
-        return _bytes(args[0]) + _bytes(args[1]) + _bytes(result)
-    if func is _CONVOLUTIONS[1]:
-        return _bytes(args[0]) + _bytes(args[1]) + _bytes(args[2])
-    return 0
+def _layout_copies(func: Any, args: tuple[Any, ...]) -> int:
+    """Bytes of the inputs that an operation copies into its own memory format while it runs (see `Kernels.layout_copies`)."""
+    return sum(_bytes(args[index]) for index in _COPIED.get(func, ()))
 
 
 def _bytes(tensor: Tensor) -> int:

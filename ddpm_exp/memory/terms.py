@@ -33,7 +33,7 @@ class Estimate:
     """Peak bytes while sampling `sampling_batch` images at once (guidance sends twice as many through the network)."""
 
     sampling_batch: int
-    """Images that evaluation may draw together: as many as fit, at most 128."""
+    """Images that evaluation may draw together: a power of two, as many as fit."""
 
     moment: str
     """The busiest moment of a training step: `forward`, `backward` or `optimizer`."""

@@ -37,10 +37,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, notes each new meta storage and the moment that its last owner lets it go.
 
     `known` are tensors that exist already (weights): neither they nor their views are noted.
-    `hidden(op, arguments, result)` gives the bytes that an operation's kernel needs only while it runs.
+    `hidden(op, arguments)` gives the bytes that an operation's kernel needs only while it runs.
     """
 
-    def __init__(self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...], Any], int]) -> None:
+    def __init__(self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...]], int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
@@ -74,7 +74,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == "meta":
                 self._note(tensor, "activations" if recomputing else None)
-        temporary = self._hidden(func, args, result)
+        temporary = self._hidden(func, args)
         if temporary:
             self.trace.events += [(self._count, temporary), (self._count, -1)]
             self._count += 1

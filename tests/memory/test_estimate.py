@@ -1,0 +1,164 @@
+"""The estimate: follows the real network, agrees with real allocations, and never shrinks when the work grows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from ddpm_exp.memory.estimate import estimate
+from ddpm_exp.memory.kernels import Kernels
+from ddpm_exp.memory.moments import Moments
+from ddpm_exp.memory.step import Setting, meta_network, training_trace
+from ddpm_exp.memory.terms import TERMS
+from ddpm_exp.models.build import ConditionSize, build_network
+from ddpm_exp.spec.condition import ClassLabels, Prompts
+from ddpm_exp.spec.data import Digits, ImageFolder, Shape
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import find_gpu
+from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.sampling import Sampling
+from ddpm_exp.spec.training import Training
+
+TINY = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,), time_embedding=32, groups=8)
+CPU = Kernels(half=None, fused_heads=1, byte_masks=False, layout_copies=False)
+H100, T4 = find_gpu("H100"), find_gpu("T4")
+
+
+def experiment(**changes: Any) -> Experiment:
+    return Experiment(data=Digits(), model=TINY, training=Training(images_per_step=64)).but(**changes)
+
+
+def peak(e: Experiment, micro: int = 64, gpu: Any = H100, precision: Any = "fp32") -> int:
+    return estimate(e, gpu, precision, micro).peak_bytes
+
+
+def real_peak(setting: Setting, images: int) -> int:
+    """Bytes that forward and backward really allocate on this CPU above what was there, as torch's allocator reports."""
+    network = build_network(setting.model, setting.condition, setting.shape)
+
+    def step() -> None:
+        x0, eps = torch.rand(images, *setting.shape), torch.rand(images, *setting.shape)
+        output = network(x0 + eps, torch.rand(images), None)
+        (output.float() - eps).square().flatten(1).mean(dim=1).sum().backward()
+        network.zero_grad(set_to_none=True)
+
+    step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    alive = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        highest = max(highest, alive)
+    return highest
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_trace_agrees_with_what_a_real_step_allocates(checkpointing: bool) -> None:
+    model = TINY.but(checkpointing=checkpointing, dropout=0.1)
+    setting = Setting(model, ConditionSize("none"), Shape(1, 8, 8), CPU)
+    _, alive = Moments(lambda images: training_trace(setting, images)).peak(64)
+    assert sum(alive.values()) == pytest.approx(real_peak(setting, 64), rel=0.05)
+
+
+@pytest.mark.parametrize("images", [7, 33])
+def test_two_traces_tell_every_batch_between_and_beyond(images: int) -> None:
+    setting = Setting(TINY, ConditionSize("none"), Shape(1, 8, 8), CPU)
+    inferred = Moments(lambda n: training_trace(setting, n)).peak(images)
+    traced = Moments(lambda n: training_trace(setting, n), (images, images + 1)).peak(images)
+    assert inferred == traced
+
+
+def test_a_step_is_traced_without_memory_behind_its_weights() -> None:
+    network = meta_network(Setting(UNet(), ConditionSize("none"), Shape(3, 32, 32), CPU))
+    assert {weight.device.type for weight in network.parameters()} == {"meta"}
+
+
+def test_weights_gradients_moments_and_average_are_exactly_the_networks() -> None:
+    network = build_network(TINY, ConditionSize("class", classes=10), Shape(1, 8, 8))
+    size = sum(weight.numel() * 4 for weight in network.parameters())
+    terms = estimate(experiment(condition=ClassLabels()), H100, "fp32", 1).terms
+    assert terms["weights"] == size
+    assert terms["gradients"] == size
+    assert terms["optimizer"] == 2 * size
+    assert terms["ema"] == size
+
+
+def test_terms_add_up_to_the_training_peak() -> None:
+    found = estimate(experiment(), H100, "bf16", 64)
+    assert set(found.terms) == set(TERMS)
+    assert sum(found.terms.values()) == found.training_bytes == found.to_json()["training_bytes"]
+    assert all(size >= 0 for size in found.terms.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("accumulate", [64, 128])
+def test_more_images_at_once_never_need_less(precision: Any, accumulate: int) -> None:
+    e = experiment(training=Training(images_per_step=accumulate))
+    peaks = [peak(e, micro, precision=precision) for micro in (1, 2, 4, 8, 16, 32, 64)]
+    assert peaks == sorted(peaks)
+
+
+def test_a_wider_or_deeper_network_larger_images_and_an_average_never_need_less() -> None:
+    plain = experiment()
+    assert peak(experiment(model=TINY.but(base_channels=32))) > peak(plain)
+    assert peak(experiment(model=TINY.but(blocks_per_level=2))) > peak(plain)
+    assert peak(experiment(data=Digits(image_size=16))) > peak(plain)
+    without = experiment(training=Training(images_per_step=64, ema_half_life=None), sampling=Sampling(weights="raw"))
+    assert peak(without) < peak(plain)
+
+
+def test_accumulation_adds_at_most_the_gradients_whatever_its_count() -> None:
+    once, twice, often = (peak(experiment(training=Training(images_per_step=8 * count)), 8) for count in (1, 2, 16))
+    gradients = estimate(experiment(), H100, "fp32", 1).terms["weights"]
+    assert once <= twice <= once + 1.2 * gradients
+    assert twice == often
+
+
+def test_checkpointing_and_half_precision_need_less_where_activations_weigh() -> None:
+    plain = peak(experiment(), 64)
+    assert estimate(experiment(model=TINY.but(checkpointing=True)), H100, "fp32", 64).terms["activations"] < plain
+    assert peak(experiment(), 64, precision="bf16") < plain
+
+
+def test_attention_without_a_fused_kernel_keeps_a_matrix_of_pixels_by_pixels() -> None:
+    e = experiment(data=ImageFolder(root="images", image_size=32), model=TINY.but(attention_resolutions=(32,)))
+    fused = estimate(e, H100, "bf16", 8).terms["activations"]
+    in_full = estimate(e, T4, "bf16", 8).terms["activations"]
+    matrix = 8 * 1 * 1024 * 1024 * 2
+    assert in_full - fused > 3 * matrix, "the blocks at 32x32, on the way down and up, each keep at least one"
+
+
+def test_prompts_bring_their_encoder() -> None:
+    plain, prompted = (estimate(experiment(condition=c), H100, "fp32", 8).terms["weights"] for c in (ClassLabels(), Prompts()))
+    assert prompted > plain
+
+
+def test_guidance_is_counted_as_twice_the_images() -> None:
+    conditional = experiment(condition=ClassLabels())
+    guided = experiment(condition=ClassLabels(), sampling=Sampling(guidance_scale=3.0))
+    assert estimate(guided, H100, "fp32", 1).sampling_bytes > estimate(conditional, H100, "fp32", 1).sampling_bytes
+
+
+def test_sampling_draws_fewer_images_at_once_where_memory_is_short() -> None:
+    e = experiment(data=ImageFolder(root="images", image_size=256), model=TINY.but(attention_resolutions=()))
+    small = H100._replace(usable_bytes=2 * 1024**3)
+    found = estimate(e, small, "fp32", 1)
+    assert found.sampling_batch < estimate(e, H100, "fp32", 1).sampling_batch
+    assert found.sampling_bytes <= 0.9 * small.usable_bytes
+
+
+def test_an_estimate_neither_needs_nor_starts_cuda() -> None:
+    script = (
+        "import torch, ddpm_exp.memory.plan as p\n"
+        "from ddpm_exp.spec.experiment import Experiment\nfrom ddpm_exp.spec.hardware import CATALOGUE\n"
+        "from ddpm_exp.spec.model import UNet\n"
+        "e = Experiment(model=UNet(base_channels=16, multipliers=(1, 2), attention_resolutions=(), groups=8, time_embedding=32))\n"
+        "assert len(p.plan_table(e, CATALOGUE)) == len(CATALOGUE)\nassert not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=True, timeout=120)

@@ -1,0 +1,117 @@
+"""The probe and the machine: halving after running out, no silent fallback, and devices recognised by their drivers' names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ddpm_exp.memory.device import gpu_of, supports, this_machine
+from ddpm_exp.memory.plan import plan
+from ddpm_exp.memory.probe import descend, probe
+from ddpm_exp.spec.data import Digits
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import GIB, Hardware, find_gpu
+from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.training import Training
+
+TINY = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), time_embedding=32, groups=8)
+HUNDRED = Experiment(data=Digits(), model=TINY, training=Training(images_per_step=100))
+PLAN = plan(HUNDRED, find_gpu("T4"), device="cuda")
+
+
+def test_a_plan_that_runs_keeps_its_micro_batch_and_learns_its_peak() -> None:
+    measured = descend(HUNDRED, PLAN, limit=1000, attempt=lambda micro: micro * 10)
+    assert (measured.micro_batch, measured.accumulation) == (100, 1)
+    assert (measured.source, measured.peak_bytes) == ("measured", 1000)
+    assert measured.uncertainty < PLAN.uncertainty
+
+
+def test_running_out_of_memory_or_of_headroom_halves_the_micro_batch_and_keeps_the_step() -> None:
+    tried: list[int] = []
+
+    def attempt(micro: int) -> int | None:
+        tried.append(micro)
+        return None if micro > 50 else micro * 10
+
+    measured = descend(HUNDRED, PLAN, limit=300, attempt=attempt)
+    assert tried == [100, 50, 25]
+    assert (measured.micro_batch, measured.accumulation, measured.images_per_step) == (25, 4, 100)
+
+
+def test_a_single_image_that_does_not_fit_is_an_error() -> None:
+    with pytest.raises(UserError, match="a real step with 1 image at once ran out of memory on T4"):
+        descend(HUNDRED, PLAN, limit=1000, attempt=lambda micro: None)
+
+
+def test_a_written_micro_batch_is_never_halved_silently() -> None:
+    written = HUNDRED.but(hardware=Hardware(micro_batch=100))
+    with pytest.raises(UserError, match=r"hardware\.micro_batch = 100"):
+        descend(written, PLAN, limit=1000, attempt=lambda micro: None if micro > 1 else 10)
+
+
+def test_on_a_cpu_nothing_is_tried() -> None:
+    def factory(micro: int) -> None:
+        raise AssertionError("no step is built")
+
+    on_cpu = plan(HUNDRED, find_gpu("cpu"), device="cpu")
+    assert probe(HUNDRED, on_cpu, torch.device("cpu"), factory) == on_cpu  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_probe_recovers_from_running_out_and_leaves_nothing_behind() -> None:
+    device = torch.device("cuda")
+
+    def factory(micro: int):  # type: ignore[no-untyped-def]
+        kept: list[torch.Tensor] = []
+
+        def step() -> None:
+            kept.append(torch.empty(1 << (50 if micro > 25 else 20), dtype=torch.uint8, device=device))
+
+        return step
+
+    machine, _, _ = this_machine()
+    before = torch.cuda.memory_allocated()
+    measured = probe(HUNDRED, plan(HUNDRED, machine, device="cuda"), device, factory)
+    assert measured.micro_batch == 25
+    assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "gibibytes", "capability", "row"),
+    [
+        ("Tesla T4", 14.74, (7, 5), "T4"),
+        ("Tesla V100-SXM2-16GB", 15.77, (7, 0), "V100-16"),
+        ("Tesla V100-SXM2-32GB", 31.73, (7, 0), "V100-32"),
+        ("NVIDIA A100-SXM4-40GB", 39.39, (8, 0), "A100-40"),
+        ("NVIDIA A100 80GB PCIe", 79.25, (8, 0), "A100-80"),
+        ("NVIDIA H100 80GB HBM3", 79.1, (9, 0), "H100"),
+    ],
+)
+def test_a_device_is_the_catalogues_row_with_the_bytes_it_reports(
+    name: str, gibibytes: float, capability: tuple[int, int], row: str
+) -> None:
+    found = gpu_of(name, int(gibibytes * GIB), capability)
+    assert found == find_gpu(row)._replace(usable_bytes=int(gibibytes * GIB))
+
+
+def test_an_unknown_device_or_a_slice_of_one_is_described_by_itself() -> None:
+    assert gpu_of("NVIDIA RTX 4000", 20 * GIB, (8, 9)).name == "NVIDIA RTX 4000"
+    slice_of_a100 = gpu_of("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 5 * GIB, (8, 0))
+    assert (slice_of_a100.usable_bytes, slice_of_a100.best_precision) == (5 * GIB, "bf16")
+
+
+def test_a_torch_build_without_kernels_for_a_device_is_recognised() -> None:
+    new = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+    assert not supports(new, (7, 0))
+    assert supports(new, (7, 5))
+    assert supports(new, (8, 9))
+    assert not supports(["sm_90a"], (8, 0))
+    assert supports(["sm_80", "compute_90"], (10, 0))
+
+
+def test_this_machine_says_what_a_manifest_needs() -> None:
+    gpu, device, facts = this_machine()
+    assert gpu.usable_bytes > 0
+    assert (device == "cuda") == torch.cuda.is_available()
+    assert facts["torch"] == torch.__version__
