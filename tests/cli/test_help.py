@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -90,3 +92,12 @@ def test_version_is_the_package_s() -> None:
     from ddpm_exp import __version__
 
     assert CliRunner().invoke(app, ["--version"]).stdout == f"ddpm-exp {__version__}\n"
+
+
+def test_the_page_of_commands_names_every_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    for name in COMMANDS:
+        section = page.split(f"## ddpm-exp {name}\n")[1].split("\n## ")[0]
+        shown = CliRunner().invoke(app, [name, "--help"]).stdout
+        for option in re.findall(r"^ +(?:-h, )?(--[a-z-]+)", shown, re.MULTILINE):
+            assert option in section, f"{name} {option}: run python docs/make_cli.py"
