@@ -34,10 +34,11 @@ from ddpm_exp.models.build import build_network
 from ddpm_exp.spec.condition import ClassLabels, Unconditional
 from ddpm_exp.spec.data import CIFAR10, Digits, shape_of, training_images
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.hardware import Gpu
+from ddpm_exp.spec.hardware import Gpu, Hardware
 from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.spec.training import Precision, Training
+from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.trainer import Length, Trainer
 
 STEPS = 2
@@ -52,6 +53,7 @@ class Case:
     micro_batch: int
     accumulation: int = 1
     digits: bool = False
+    cuda_graph: bool = True
 
     @property
     def name(self) -> str:
@@ -62,6 +64,7 @@ class Case:
             f"batch {self.micro_batch}",
         ]
         parts += [f"accumulation {self.accumulation}"] if self.accumulation > 1 else []
+        parts += [] if self.cuda_graph else ["op by op"]
         return ", ".join([*parts, *(["checkpointing"] if self.model.checkpointing else [])])
 
     @property
@@ -71,6 +74,7 @@ class Case:
             condition=ClassLabels() if self.digits else Unconditional(),
             model=self.model,
             training=Training(images_per_step=self.micro_batch * self.accumulation, precision=self.precision),
+            hardware=Hardware(cuda_graph=self.cuda_graph),
         )
 
 
@@ -103,6 +107,8 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(_SMALL, "fp32", 256),
         Case(_SMALL, "bf16", 256),
         Case(_STANDARD, "bf16", 1),
+        Case(_STANDARD, "fp32", 128, cuda_graph=False),
+        Case(_STANDARD, "bf16", 128, cuda_graph=False),
     ),
 }
 
@@ -127,19 +133,18 @@ def build_step(case: Case, device: torch.device) -> Callable[[], None]:
         uncertainty=0.0,
         source="estimated",
     )
-    trainer = Trainer(
-        network,
-        training=experiment.training,
+    micro_step = MicroStep(
+        network=network,
         diffusion=experiment.diffusion,
         path=build_path(experiment.diffusion, device),
         batches=Batches(images, seed=0, flip=False, device=device, draw=draws.uniform),
         conditions=build_conditions(experiment.condition, names, draws.uniform),
         plan=plan,
-        length=Length(total_images=10_000, warmup_images=0, ema_half_life_images=1000),
         seed=0,
         device=device,
     )
-    return trainer.step
+    length = Length(total_images=10_000, warmup_images=0, ema_half_life_images=1000)
+    return Trainer(micro_step, training=experiment.training, length=length, cuda_graph=experiment.hardware.cuda_graph).step
 
 
 def measure_cpu(case: Case) -> dict[str, int]:
@@ -188,7 +193,7 @@ def record(case: Case, gpu: Gpu, measured: dict[str, int]) -> dict[str, Any]:
         if name in measured
     }
     mode = {"precision": case.precision, "micro_batch": case.micro_batch, "accumulation": case.accumulation}
-    mode["checkpointing"] = case.model.checkpointing
+    mode |= {"checkpointing": case.model.checkpointing, "cuda_graph": case.cuda_graph}
     row = {"experiment": case.name, "mode": mode, **predicted, **measured, **errors, "moment": expected.moment}
     print(f"{case.name:45s} predicted {expected.training_bytes / MIB:8.0f} MiB, errors {errors}", flush=True)
     return row | {"terms": expected.terms}

@@ -31,6 +31,9 @@ FRAGMENTATION = {False: 0.10, True: 0.25}
 SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
 """Images that evaluation draws together where memory allows."""
 
+FEWEST_SAMPLED = 16
+"""A plan leaves room to draw this many together (or a micro-batch, if that is fewer): one by one would take too long."""
+
 _UNKNOWN_CLASSES = 100
 """Classes assumed for a folder, which only its files can tell; a class embedding is small."""
 
@@ -45,17 +48,9 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     device = "cuda" if is_cuda(gpu) else "cpu"
     own = _sizes(setting)
     resident = _resident(experiment, own, device)
-    everything = own.parameters if experiment.training.images_per_step > micro_batch * experiment.hardware.devices else 0
-
-    def with_accumulation(alive: Bytes) -> Bytes:
-        """All gradients exist throughout every micro-batch but a step's first."""
-        return {**alive, "gradients": max(alive["gradients"], everything)}
-
-    moment, alive = _training(setting).peak(micro_batch, with_accumulation)
-    optimizer = {**dict.fromkeys(alive, 0), "gradients": own.parameters}
-    if sum(optimizer.values()) > sum(alive.values()):
-        moment, alive = "optimizer", optimizer
-    batch, sampling = _sampling(experiment, setting, gpu, resident, device)
+    moment, alive = _training(setting).peak(micro_batch)
+    held = alive if device == "cuda" and experiment.hardware.cuda_graph else {}
+    batch, sampling = _sampling(experiment, setting, gpu, resident, held, min(FEWEST_SAMPLED, micro_batch))
     return Estimate(
         terms=_total(resident, alive, experiment.model.checkpointing, device),
         sampling_bytes=sampling,
@@ -65,21 +60,23 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     )
 
 
-def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, device: str) -> tuple[int, int]:
-    """Images drawn together, and the peak bytes of doing so."""
+def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, held: Bytes, fewest: int) -> tuple[int, int]:
+    """Images drawn together, and the peak bytes of doing so. `held`: what a captured step keeps for itself meanwhile."""
+    device = "cuda" if is_cuda(gpu) else "cpu"
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
     batch = SAMPLING_BATCH[device]
     while True:
         _, alive = _forward(setting).peak(batch * copies)
-        total = sum(_total(resident, alive, False, device).values())
-        if batch == 1 or total <= budget(experiment, gpu):
+        together = {term: held.get(term, 0) + size for term, size in alive.items()}
+        total = sum(_total(resident, together, experiment.model.checkpointing, device).values())
+        if batch <= fewest or total <= budget(experiment, gpu):
             return batch, total
         batch //= 2
 
 
-def sampling_batch(experiment: Experiment, gpu: Gpu, precision: Precision) -> int:
-    """Images that evaluation may draw together: the largest power of two up to `SAMPLING_BATCH` that fits, else 1."""
-    return estimate(experiment, gpu, precision, 1).sampling_batch
+def sampling_batch(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch: int) -> int:
+    """Images that evaluation may draw together: the largest power of two up to `SAMPLING_BATCH` that fits."""
+    return estimate(experiment, gpu, precision, micro_batch).sampling_batch
 
 
 def budget(experiment: Experiment, gpu: Gpu) -> int:
@@ -108,6 +105,7 @@ def _resident(experiment: Experiment, own: Sizes, device: str) -> Bytes:
     ema = experiment.training.ema_half_life is not None
     return {
         "weights": own.parameters + own.buffers,
+        "gradients": own.parameters,
         "optimizer": 2 * own.parameters,
         "ema": own.parameters + own.buffers if ema else 0,
         "data": data * shape.channels * shape.height * shape.width,

@@ -40,13 +40,13 @@ class Moments:
             lines.append(Moment(phase, {term: at_few[term] - few * slope[term] for term in at_few}, slope))
         self._moments = _undominated(lines)
 
-    def peak(self, images: int, extra: Callable[[Bytes], Bytes] = lambda alive: alive) -> tuple[str, Bytes]:
-        """Phase and bytes by term of the busiest moment; `extra` changes a moment's bytes before they are compared."""
-        candidates = [(moment.phase, extra(moment.at(images))) for moment in self._moments]
+    def peak(self, images: int) -> tuple[str, Bytes]:
+        """Phase and bytes by term of the busiest moment with `images`."""
+        candidates = [(moment.phase, moment.at(images)) for moment in self._moments]
         return max(candidates, key=lambda candidate: sum(candidate[1].values()))
 
 
-_TERMS = ("activations", "autocast copies", "data", "gradients", "workspace")
+_TERMS = ("activations", "autocast copies", "data", "workspace")
 
 
 def _walk(trace: Trace) -> list[tuple[str, Bytes]]:
@@ -71,13 +71,13 @@ def _walk(trace: Trace) -> list[tuple[str, Bytes]]:
 
 
 def _undominated(moments: list[Moment]) -> list[Moment]:
-    """Moments that no other exceeds in its fixed part, its slope and its gradients alike (these may be counted in full)."""
+    """Moments that no other exceeds both in its slope and in its fixed part, steepest first."""
 
-    def rank(moment: Moment) -> tuple[int, int, int]:
-        return sum(moment.per_image.values()), sum(moment.fixed.values()), -moment.fixed["gradients"]
+    def rank(moment: Moment) -> tuple[int, int]:
+        return sum(moment.per_image.values()), sum(moment.fixed.values())
 
     kept: list[Moment] = []
     for moment in sorted(moments, key=rank, reverse=True):
-        if not any(all(mine <= theirs for mine, theirs in zip(rank(moment), rank(other), strict=True)) for other in kept):
+        if not kept or rank(moment)[1] > rank(kept[-1])[1]:
             kept.append(moment)
     return kept

@@ -57,8 +57,10 @@ def sizes(setting: Setting) -> Sizes:
 
 
 def training_trace(setting: Setting, images: int) -> Trace:
-    """Forward and backward of one micro-batch of `images`, from its batch to the gradients."""
+    """Forward and backward of one micro-batch of `images`, added to gradients that exist already, as the trainer keeps them."""
     network = meta_network(setting).train()
+    for weight in network.parameters():
+        weight.grad = torch.empty_like(weight)
     target = OnTarget(setting.kernels, network)
     recorder = _recorder(network, setting)
     with without_collector(), recorder:
@@ -72,7 +74,6 @@ def training_trace(setting: Setting, images: int) -> Trace:
         recorder.mark((x0, eps, x), "data")
         recorder.phase("backward")
         loss.backward()
-        recorder.mark((weight.grad for weight in network.parameters() if weight.grad is not None), "gradients")
         recorder.phase("end")
     return recorder.trace
 
@@ -100,7 +101,7 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 def _recorder(network: nn.Module, setting: Setting) -> Recorder:
-    known = [*network.parameters(), *network.buffers()]
+    known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None)]
     return Recorder(known, _layout_copies if setting.kernels.layout_copies else lambda func, args: 0)
 
 

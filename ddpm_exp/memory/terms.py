@@ -30,13 +30,14 @@ class Estimate:
     """Bytes by term (see `TERMS`) at the busiest moment of a training step."""
 
     sampling_bytes: int
-    """Peak bytes while sampling `sampling_batch` images at once (guidance sends twice as many through the network)."""
+    """Peak bytes while sampling `sampling_batch` images at once (guidance sends twice as many through the network). A step
+    that was captured as a CUDA graph keeps its memory meanwhile."""
 
     sampling_batch: int
     """Images that evaluation may draw together: a power of two, as many as fit."""
 
     moment: str
-    """The busiest moment of a training step: `forward`, `backward` or `optimizer`."""
+    """The busiest moment of a training step: `forward` or `backward`. (The fused optimizer needs nothing of its own.)"""
 
     uncertainty: float
     """Relative: the true peak is expected within `peak_bytes` x (1 +- uncertainty)."""
