@@ -146,7 +146,6 @@ class LiveDisplay:
             self._live.update(self._view())
 
     def _view(self) -> RenderableType:
-        from rich.columns import Columns
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -158,4 +157,4 @@ class LiveDisplay:
         bar = Table.grid(padding=(0, 2), expand=False)
         counts = f"{p.images:,} / {p.total:,} images   epoch {p.epoch:.1f}"
         bar.add_row(ProgressBar(total=max(p.total, 1), completed=p.images, width=32), Text(_share(p), "bold"), Text(counts))
-        return Group(bar, Columns([Text(words) for words in measurements(p)], padding=(0, 3)))
+        return Group(bar, Text("   ".join(measurements(p))))
