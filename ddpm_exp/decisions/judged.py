@@ -11,7 +11,6 @@ from ddpm_exp.decisions import statistics
 from ddpm_exp.decisions.arm import seeds_in_words
 from ddpm_exp.decisions.statistics import Estimate
 from ddpm_exp.spec.decision import Criterion
-from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.metrics import find_metric
 
 Mark = Literal["holds", "fails", "open"]
@@ -74,7 +73,7 @@ def judge_criterion(
     """Judge one criterion on values by seed; `reference` is None for `at_most` and `at_least`.
 
     Any missing value leaves it open. So does `withheld`, a sentence on why nothing may be concluded yet; the numbers
-    are then still given. Raises UserError for `no_worse` on a metric that has no better direction.
+    are then still given.
     """
     direction = _direction(criterion)
     lacking = _lacking("", criterion, values) or (
@@ -107,14 +106,8 @@ def judge_criterion(
 def _direction(criterion: Criterion) -> int:
     """+1 where the criterion asks for high values, -1 for low ones."""
     if criterion.kind == "no_worse":
-        better = find_metric(criterion.metric).better
-        if better == "neither":
-            raise UserError(
-                "neither direction of this metric is better, so it cannot be no worse",
-                field=criterion.metric,
-                fix="write .falls(...) or .rises(...), or take val/denoising",
-            )
-        return 1 if better == "higher" else -1
+        # A decision refuses no_worse for metrics without a better direction.
+        return 1 if find_metric(criterion.metric).better == "higher" else -1
     return 1 if criterion.kind in ("rises", "at_least") else -1
 
 
@@ -150,8 +143,8 @@ def _estimate_of_slack(criterion: Criterion, a: Sequence[float], b: Sequence[flo
 def _conclude(judged: Judged, plain: Estimate, slack: Estimate, direction: int, withheld: str | None) -> Judged:
     criterion = judged.criterion
     low, high = slack.bounds(criterion.confidence)
-    # "Falls" and "rises" without a margin claim a difference: none at all is not one.
-    strict = criterion.kind in ("falls", "rises") and criterion.by == 0
+    # "Falls" and "rises" claim a difference, however small the margin: none at all is not one.
+    strict = criterion.kind in ("falls", "rises") and plain.mean == 0
     status: Mark = "holds" if low > 0 or (low == 0 and not strict) else "fails" if high < 0 or slack.exact else "open"
     if status == "holds":
         reason = f"supported at {criterion.confidence * 100:g} % confidence"

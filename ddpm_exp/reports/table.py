@@ -20,11 +20,11 @@ def comparison_table(comparison: Comparison) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(caption=". ".join(comparison.notes) or None)
+    table = Table(caption=Text(". ".join(comparison.notes)) if comparison.notes else None)
     for index, name in enumerate(comparison_head(comparison)):
         table.add_column(Text(name), justify="right" if index in (2, 3, 4, 5, 6) else "left", overflow="fold")
     for row in comparison.rows:
-        # Text, not str: rich would read a bracketed interval as markup.
+        # Text, not str: rich would read brackets in a name as markup.
         cells = [Text(cell) for cell in comparison_cells(row, comparison)]
         if row.favours is not None:
             cells[3 if row.favours == "a" else 5].stylize("bold")

@@ -150,6 +150,17 @@ def test_a_missing_baseline_is_a_users_mistake(arm: Make) -> None:
         judge(decide(DENOISING.falls()), arms(arm)[0], None)
 
 
+def test_a_criterion_on_losses_that_do_not_compare_is_refused(arm: Make) -> None:
+    config = {"data.kind": "digits", "diffusion.schedule": "cosine"}
+    variant, baseline = arm("adr_0002", {"val/loss": BETTER}, config=config), arm("adr_0001", {"val/loss": BASE})
+    baseline = replace(
+        baseline, runs=tuple(replace(run, config={**config, "diffusion.schedule": "linear"}) for run in baseline.runs)
+    )
+    with pytest.raises(UserError, match="val/denoising"):
+        judge(decide(metric("val/loss").falls()), variant, baseline)
+    assert judge(decide(metric("val/loss") <= 1.0), variant, baseline).outcome == "accepted"
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.permutations(range(4)), st.integers(0, 3), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
 def test_numbers_that_are_missing_or_not_finite_never_decide(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +140,19 @@ def printed(table: object) -> str:
 
 
 def test_the_terminal_shows_brackets_as_they_are() -> None:
-    text = printed(comparison_table(compare(arm("a", A), arm("b", B))))
+    comparison = compare(arm("a", A), arm("b", B))
+    rows = tuple(replace(row, note="[red] note") for row in comparison.rows)
+    text = printed(comparison_table(replace(comparison, a="[bold] a", rows=rows, notes=("[blue] limit",))))
+    for words in ("[bold] a", "[red] note", "[blue] limit"):
+        assert words in text
     assert "difference [95 % interval]" in text
     assert "-0.01933 [-0.02077, -0.0179]" in text
 
 
 def test_the_board_prints_a_line_for_each_decision() -> None:
-    rows = [BoardRow("ADR-0002", "Faster", "proposed", "accepted", "val/denoising -0.1 [-0.2, -0.05]", 6, 6, 3.0)]
+    rows = [BoardRow("ADR-0002", "Faster [red] ink", "proposed", "accepted", "val/denoising -0.1 [-0.2, -0.05]", 6, 6, 3.0)]
     for text in (printed(board_table(rows)), board_markdown(rows)):
         assert "ADR-0002" in text
+        assert "Faster [red] ink" in text
         assert "val/denoising -0.1 [-0.2, -0.05]" in text
         assert "6/6" in text
