@@ -30,12 +30,20 @@ class Batches:
         Raises RunError if the first batch is not in the model's range. Later batches never wait for the device.
         """
         # Without `non_blocking` a copy of a few bytes would wait for every kernel already queued.
-        index = index_of(self._seed, ordinals, self.count).to(self.device, non_blocking=True)
+        index = self.index(ordinals).to(self.device, non_blocking=True)
+        return self.gather(index, ordinals.to(self.device, non_blocking=True))
+
+    def index(self, ordinals: Tensor) -> Tensor:
+        """Which training image each ordinal is: int64 [B] for int64 [B], both on the CPU."""
+        return index_of(self._seed, ordinals, self.count)
+
+    def gather(self, index: Tensor, ordinals: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`batch` for an `index` and `ordinals` that are on the device already; a CUDA graph can capture it after one call."""
         x0 = to_model_range(self._images[index])
         if not self._range_asserted:
             assert_model_range(x0)
             self._range_asserted = True
         if self._flip:
-            mirrored = self._draw(self._seed, "flip", ordinals.to(self.device, non_blocking=True)) < 0.5
+            mirrored = self._draw(self._seed, "flip", ordinals) < 0.5
             x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
         return x0, None if self._labels is None else self._labels[index]

@@ -44,8 +44,30 @@ def science(experiment: Experiment, precision: Precision) -> dict[str, Any]:
 
 
 def science_hash(experiment: Experiment, precision: Precision) -> str:
-    """Twelve hexadecimal digits that agree exactly where `science` agrees."""
-    return _digest(science(experiment, precision))
+    """Twelve hexadecimal digits that agree exactly where `science` agrees.
+
+    Only values that differ from the defaults of their class are hashed, so that a field added later, whose default is what
+    was done before, leaves recorded runs what they were. A default that changes its value or meaning must raise
+    `SCHEMA_VERSION`; a test compares the defaults with those on record.
+    """
+    chosen = _chosen(experiment)
+    chosen["training.precision"] = precision
+    return _digest(chosen)
+
+
+def _chosen(spec: Spec, prefix: str = "") -> dict[str, Any]:
+    """The science fields that are not at their class's default, and the kind of every piece."""
+    values: dict[str, Any] = {}
+    for name, field in type(spec).model_fields.items():
+        if spec.role_of(name) is not Role.SCIENCE:
+            continue
+        value, path = getattr(spec, name), f"{prefix}{name}"
+        if isinstance(value, Spec):
+            values[path] = True  # a piece that may be absent is there, even with nothing but defaults
+            values.update(_chosen(value, f"{path}."))
+        elif name == "kind" or value != field.default:
+            values[path] = _plain(value)
+    return values
 
 
 def criteria_hash(experiment: Experiment) -> str | None:
@@ -53,7 +75,7 @@ def criteria_hash(experiment: Experiment) -> str | None:
     decision = experiment.decision
     if decision is None:
         return None
-    return _digest(decision.model_dump(mode="json", include={"seeds", "accept_when", "reject_when"}))
+    return _digest(decision.model_dump(mode="json", include={"seeds", "accept_when", "reject_when"}, exclude_defaults=True))
 
 
 def _digest(values: Any) -> str:

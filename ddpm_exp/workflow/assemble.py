@@ -16,6 +16,7 @@ from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.models.build import ConditionSize, build_network
 from ddpm_exp.spec.data import shape_of
+from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.precision import autocast
 from ddpm_exp.training.trainer import Length, Trainer
 from ddpm_exp.workflow.prepare import Prepared
@@ -58,18 +59,17 @@ def assemble(
     if experiment.hardware.compile:
         network.compile()
     path = build_path(experiment.diffusion, device)
-    trainer = Trainer(
-        network,
-        training=experiment.training,
+    micro_step = MicroStep(
+        network=network,
         diffusion=experiment.diffusion,
         path=path,
         batches=Batches(splits.train, seed=seed, flip=experiment.data.flip, device=device, draw=draws.uniform),
         conditions=conditions,
         plan=plan,
-        length=_length(prepared),
         seed=seed,
         device=device,
     )
+    trainer = Trainer(micro_step, training=experiment.training, length=_length(prepared), cuda_graph=experiment.hardware.cuda_graph)
     artist = Artist(
         sampling=experiment.sampling,
         diffusion=experiment.diffusion,

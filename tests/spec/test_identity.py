@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
+from ddpm_exp.loading.loaded import load_experiment
+from ddpm_exp.records.catalog import find_runs
 from ddpm_exp.spec.base import Role, Spec
 from ddpm_exp.spec.condition import ClassLabels, Prompts
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.decision import Decision, metric
+from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.evaluation import FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.identity import criteria_hash, flat, science, science_hash
+from ddpm_exp.spec.identity import SCHEMA_VERSION, criteria_hash, flat, science, science_hash
+from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.sampling import Sampling
+from ddpm_exp.spec.training import Training
+
+RECORDED_RUNS = Path(__file__).parents[2] / "benchmarks" / "results" / "runs"
 
 EXECUTION = {
     "data.root (FashionMNIST)",
@@ -20,7 +31,7 @@ EXECUTION = {
     "training.checkpoint_every (Training)",
     "training.log_every (Training)",
     "evaluation.fid.weights (FID)",
-    *(f"hardware.{name} (Hardware)" for name in ("gpu", "devices", "micro_batch", "headroom", "workers", "compile")),
+    *(f"hardware.{name} (Hardware)" for name in ("gpu", "devices", "micro_batch", "headroom", "workers", "compile", "cuda_graph")),
     *(f"tracking.{name} (Tracking)" for name in ("wandb", "project", "entity", "tags")),
 }
 """Every field that is not science; a new one must be added here by a person who thought about it."""
@@ -79,6 +90,33 @@ def test_the_hash_does_not_depend_on_the_class_or_on_how_a_value_was_written():
 def test_the_hash_of_today_is_the_hash_of_tomorrow():
     assert science_hash(Experiment(), "fp32") == science_hash(Experiment(), "fp32")
     assert len(science_hash(Experiment(), "fp32")) == 12
+
+
+RECORDED_DEFAULTS = Path(__file__).with_name("defaults.json")
+
+
+def test_a_default_changes_only_together_with_the_schema_version():
+    """Defaults do not enter the hash: changing one would make different science look the same. UPDATE_SNAPSHOTS=1 records anew."""
+    pieces = (Digits, FashionMNIST, CIFAR10, ClassLabels, Prompts, Diffusion, UNet, Training, Sampling, Evaluation, FID)
+    today = {
+        f"{piece.__name__}.{name}": json.loads(json.dumps(field.default))
+        for piece in pieces
+        for name, field in piece.model_fields.items()
+        if piece.role_of(name) is Role.SCIENCE and not isinstance(field.default, Spec)
+    }
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        RECORDED_DEFAULTS.write_text(json.dumps({"schema": SCHEMA_VERSION, "defaults": today}, indent=2, sort_keys=True) + "\n")
+    recorded = json.loads(RECORDED_DEFAULTS.read_text())
+    moved = {name for name, value in recorded["defaults"].items() if today.get(name) != value}
+    assert not moved or recorded["schema"] != SCHEMA_VERSION
+
+
+def test_the_shipped_decision_keeps_its_hash():
+    """Recorded runs of ADR-0001 and ADR-0002 are found by these; they change only if what is learnt or measured changes."""
+    folder = Path(__file__).parents[2] / "experiments"
+    hashes = {name: science_hash(load_experiment(folder / f"{name}.py").experiment, "bf16") for name in ("adr_0001", "adr_0002")}
+    recorded = {run.manifest.experiment: run.manifest.science_hash for run in find_runs(RECORDED_RUNS).runs}
+    assert hashes == {name: recorded[name] for name in hashes}
 
 
 def test_flat_keys_are_dotted_and_values_plain():

@@ -1,0 +1,106 @@
+"""Forward and backward of one micro-batch, either op by op or as one captured CUDA graph. Knows no optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ddpm_exp.data.batches import Batches
+from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.diffusion import draws
+from ddpm_exp.diffusion.loss import per_image_loss
+from ddpm_exp.diffusion.noising import add_noise
+from ddpm_exp.diffusion.paths import DiscretePath
+from ddpm_exp.spec.diffusion import Diffusion
+from ddpm_exp.spec.errors import RunError
+from ddpm_exp.spec.plan import Plan
+from ddpm_exp.training.precision import autocast
+
+
+@dataclass
+class MicroStep:
+    """Adds the gradients of the micro-batch with the given ordinals to `.grad`; returns its share of the step's mean loss."""
+
+    network: nn.Module
+    diffusion: Diffusion
+    path: DiscretePath
+    batches: Batches
+    conditions: Conditions
+    plan: Plan
+    seed: int
+    device: torch.device
+
+    def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """`ordinals` and `index` (which training image each is): int64 [B] on the device; `scale`: the loss scale.
+
+        The returned scalar is detached and not scaled.
+        """
+        x0, labels = self.batches.gather(index, ordinals)
+        t = draws.integers(self.seed, "time", ordinals, self.path.timesteps) + 1
+        eps = draws.normal(self.seed, "noise", ordinals, tuple(x0.shape[1:]))
+        condition = self.conditions.train(labels, self.seed, ordinals)
+        alpha, sigma = self.path.at(t)
+        x = add_noise(x0, eps, alpha, sigma)
+        with autocast(self.device, self.plan.precision):
+            output = self.network(x, self.path.c_noise(t), condition)
+        losses = per_image_loss(self.diffusion, output.float(), x0, eps, alpha, sigma)
+        loss = losses.sum() / self.plan.images_per_step
+        torch.autograd.backward(loss * scale)
+        return loss.detach()
+
+
+class GraphedMicroStep:
+    """The same, captured once as a CUDA graph and replayed: one launch instead of some two thousand.
+
+    The first call runs op by op (libraries initialise themselves), the second captures. Network dropout follows
+    `torch.manual_seed` before each call in both, because a replay reads the generator's seed.
+    """
+
+    def __init__(self, eager: MicroStep) -> None:
+        self._eager = eager
+        self._stream = torch.cuda.Stream(eager.device)  # type: ignore[no-untyped-call]
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls = 0
+
+    def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """As `MicroStep`; the returned scalar is overwritten by the next call."""
+        self._calls += 1
+        if self._calls == 1:
+            return self._on_own_stream(ordinals, index, scale)
+        if self._graph is None:
+            self._capture(ordinals, index, scale)
+        self._ordinals.copy_(ordinals, non_blocking=True)
+        self._index.copy_(index, non_blocking=True)
+        self._scale.copy_(scale, non_blocking=True)
+        assert self._graph is not None
+        self._graph.replay()
+        return self._loss
+
+    def _on_own_stream(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        # Gradient accumulation remembers its stream; capture fails if that is the default one.
+        current = torch.cuda.current_stream(self._eager.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            loss = self._eager(ordinals, index, scale)
+        current.wait_stream(self._stream)
+        return loss
+
+    def _capture(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> None:
+        self._ordinals, self._index, self._scale = ordinals.clone(), index.clone(), scale.clone()
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self._eager.device)
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._loss = self._eager(self._ordinals, self._index, self._scale)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise RunError(
+                f"the step cannot be captured as a CUDA graph: {str(error).splitlines()[0]}",
+                field="hardware.cuda_graph",
+                value=True,
+                fix="set hardware.cuda_graph to False; results are the same, small batches train slower",
+            ) from error
+        self._graph = graph
