@@ -22,6 +22,7 @@ for images in (1, 2):
         save(folder, Checkpoint(images, {"a": torch.zeros(1_000_000)}))
     except RunError as error:
         print(error)
+    print(len(list(folder.iterdir())), "files")
 save(folder, Checkpoint(3, {"a": torch.ones(10)}))
 """
 
@@ -30,6 +31,7 @@ def test_a_full_disk_is_told_and_costs_neither_older_checkpoints_nor_space(tmp_p
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.count("could not be written: File too large; the ones before it are untouched") == 2
     assert "free disk space" in done.stdout
+    assert done.stdout.count("2 files") == 2, "a part of the failed file was left"
     names = [f"00000000000{k}.pt{ending}" for k in (1, 3) for ending in ("", ".sha256")]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     (tmp_path / names[2]).unlink()
@@ -44,15 +46,21 @@ from pathlib import Path
 from ddpm_exp.checkpoints import Checkpoint, latest, save
 torch.set_num_threads(1)
 root, random_source, states = Path(sys.argv[1]), random.Random(0), []
+def files(folder):
+    return {entry.inode() for entry in os.scandir(folder) if entry.name.endswith(".pt")}
 for round_ in range(12):
     folder = root / str(round_)
     same_name = round_ % 2
     save(folder, Checkpoint(1, {"a": torch.zeros(300_000)}))
+    first = files(folder)
     writer = os.fork()
     if writer == 0:
         for k in range(2, 10**6):
             save(folder, Checkpoint(1 if same_name else k, {"a": torch.full((300_000,), float(k))}))
-    time.sleep(random_source.uniform(0.005, 0.08))
+    deadline = time.monotonic() + 30
+    while files(folder) == first and time.monotonic() < deadline:
+        time.sleep(0.002)
+    time.sleep(random_source.uniform(0.0, 0.03))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     warnings.simplefilter("error")

@@ -184,3 +184,7 @@ def test_new_wording_without_templates_is_refused_with_the_field() -> None:
 
 def test_long_templates_lengthen_the_prompt() -> None:
     assert Tokenizer(["one " * 30], ["two " * 40]).length == 40
+
+
+def test_hyphens_and_apostrophes_join_words_and_other_signs_part_them() -> None:
+    assert words("It isn't a T-shirt, is_it? Café: 3x!") == ["it", "isn't", "a", "t-shirt", "is", "it", "café", "3x"]
