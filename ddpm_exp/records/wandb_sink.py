@@ -56,7 +56,8 @@ class WandbSink:
             self._run.define_metric("images")
             self._run.define_metric("*", step_metric="images")
             folder = Path(self._run.settings.sync_dir)
-            self.where = self._run.url if self._run.url and not self._run.offline else f"wandb sync {_from_here(folder)}"
+            # Asking an offline run for its URL makes the client print a warning into the live display.
+            self.where = f"wandb sync {_from_here(folder)}" if self._run.offline else self._run.url
 
     def log(self, images: int, values: Mapping[str, float]) -> None:
         """Record numbers over images seen."""

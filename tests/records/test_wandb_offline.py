@@ -112,13 +112,18 @@ def test_everything_of_wandb_lies_inside_the_run(tmp_path: Path, monkeypatch: py
     assert "wandb" in [path.name for path in run.path.iterdir()]
 
 
-def test_a_run_id_given_by_the_environment_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_broke_off_is_not_mistaken_for_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = make_run(tmp_path), make_run(tmp_path)
+    broken, sink = (WandbSink(Tracking(), "offline", lambda sentence: None) for _ in range(2))
+    broken.start(first.manifest, first.path)
     monkeypatch.setenv("WANDB_RUN_ID", "given3")
-    run = make_run(tmp_path)
-    sink = WandbSink(Tracking(), "offline", lambda sentence: None)
-    sink.start(run.manifest, run.path)
+    sink.start(second.manifest, second.path)
+    sink.log(8, {"train/loss": 1.0})
     sink.finish()
-    assert read_log(run.path).run["run_id"] == "given3"
+    broken.finish()
+    log = read_log(second.path)
+    assert [row["images"] for row in log.history] == [8]
+    assert log.run["run_id"] == "given3"  # the environment's id is taken where it gives one
 
 
 def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path) -> None:

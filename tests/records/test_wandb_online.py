@@ -42,14 +42,15 @@ print(json.dumps({"warnings": warnings, "where": where}))
 
 
 def record(run: RunDirectory, how: str, points: str = "0,8", **environment: str) -> dict[str, object]:
-    """Record a small run in a new process; its warnings and where it is to be seen."""
+    """Record a small run in a new process; its warnings, where it is to be seen and what the client printed."""
     import os
 
     words = [sys.executable, "-c", RECORD, str(run.path), how, points]
     done = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
-    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    *printed, last = (done.stderr + done.stdout).splitlines()
+    answer: dict[str, object] = json.loads(last)
+    return {**answer, "printed": printed}
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def test_online_sends_config_history_pictures_summary_and_the_record(run: RunDir
     Image.new("L", (16, 16)).save(run.samples / "grid.png")
     answer = record(run, "online", **access(server))
     assert answer["warnings"] == [] and str(answer["where"]).startswith("http")
+    assert answer["printed"] == []  # a live display owns the terminal
     (served,) = server.runs.values()
     assert (served.state, served.exit_code) == ("finished", 0)
     assert served.config["training.learning_rate"] == 1e-3
@@ -93,7 +95,7 @@ def test_an_agents_run_id_sweep_and_mode_are_taken_over(run: RunDirectory, serve
 
 def test_an_offline_sweep_keeps_its_ids_for_a_later_sync(run: RunDirectory) -> None:
     answer = record(run, "as the environment says", WANDB_MODE="offline", WANDB_RUN_ID="given2", WANDB_SWEEP_ID="sweep2")
-    assert answer["warnings"] == []
+    assert answer["warnings"] == [] and answer["printed"] == []
     logged = read_log(run.path).run
     assert (logged["run_id"], logged["sweep_id"]) == ("given2", "sweep2")
 
@@ -147,10 +149,9 @@ def test_a_killed_run_has_its_last_seconds_on_disk(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", script, str(run.path), "offline", "0,8"], stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None and child.stdout.readline() == b"logged\n"
-        for _ in range(40):  # well under the client's own 15 s between flushes
+        late = time.monotonic() + 8.0  # well under the client's own 15 s between flushes
+        while time.monotonic() < late and len(read_log(run.path).history) < 2:
             time.sleep(0.2)
-            if len(read_log(run.path).history) == 2:
-                break
     finally:
         child.kill()
         child.communicate()
