@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -273,13 +274,21 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that ends, or is killed, may leave its connections open: nothing to report."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving() -> Iterator[WandbServer]:
     """A server on a free loopback port while the block lasts."""
     state = WandbServer()
     handler = type("Handler", (_Handler,), {"server_state": state})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    http.daemon_threads = True
+    http = _Http(("127.0.0.1", 0), handler)
     state.url = f"http://127.0.0.1:{http.server_address[1]}"
     thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
     thread.start()
