@@ -99,6 +99,7 @@ class FasterConvergence(Conservative):
             # images of different classes.
             metric("samples/prompt_distance") >= 0.2,
             # "Breakthrough from noise to recognizable blob shapes by epoch 50": half as smooth as the real images; noise is 0.
+            # Open until both arms train for 50 epochs; the recorded runs end at 20.
             metric("samples/coherence_of_real", at="50 epochs") >= 0.5,
         ),
         reject_when=(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from ddpm_exp.data.pixels import to_uint8
@@ -20,10 +18,9 @@ def finish(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: Sink, 
     """Everything that a complete run records once."""
     if prepared.experiment.evaluation.fid is not None:
         _measure_fid(prepared, runtime, run, sink, display)
-    page = run.write_text("adr.md", run_page(prepared, runtime.parameters, run))
-    sources = [run.write_text(f"source/{Path(name).name}", text) for name, text in run.manifest.sources.items()]
+    run.write_text("adr.md", run_page(prepared, runtime.parameters, run))
     sink.summary(summary_of(prepared, run))
-    sink.artifact([page, run.path / "manifest.json", *sources])
+    sink.artifact(run.record())
 
 
 def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: Sink, display: Display) -> None:
