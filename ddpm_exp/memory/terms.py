@@ -54,10 +54,9 @@ class Estimate:
 
     @property
     def largest_term(self) -> str:
-        """Name of the term that weighs most; `sampling` where drawing images needs more than training."""
-        if self.sampling_bytes > self.training_bytes:
-            return "sampling"
-        return max(self.terms, key=lambda name: self.terms[name])
+        """Name of the term that weighs most; `sampling` where what drawing images adds to training weighs more."""
+        largest = max(self.terms, key=lambda name: self.terms[name])
+        return "sampling" if self.sampling_bytes - self.training_bytes > self.terms[largest] else largest
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values, for `--json` and for files."""

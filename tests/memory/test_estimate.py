@@ -15,6 +15,7 @@ from ddpm_exp.memory.kernels import Kernels
 from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.step import Setting, meta_network, training_trace
 from ddpm_exp.memory.terms import TERMS
+from ddpm_exp.memory.trace import Recorder
 from ddpm_exp.models.build import ConditionSize, build_network
 from ddpm_exp.spec.condition import ClassLabels, Prompts
 from ddpm_exp.spec.data import Digits, ImageFolder, Shape
@@ -65,15 +66,14 @@ def test_the_trace_agrees_with_what_a_real_step_allocates(checkpointing: bool) -
     model = TINY.but(checkpointing=checkpointing, dropout=0.1)
     setting = Setting(model, ConditionSize("none"), Shape(1, 8, 8), CPU)
     _, alive = Moments(lambda images: training_trace(setting, images)).peak(64)
-    assert sum(alive.values()) == pytest.approx(real_peak(setting, 64), rel=0.05)
+    assert sum(alive.values()) == pytest.approx(real_peak(setting, 64), rel=0.03)
 
 
-@pytest.mark.parametrize("images", [7, 33])
-def test_two_traces_tell_every_batch_between_and_beyond(images: int) -> None:
+def test_two_traces_tell_every_batch_between_and_beyond() -> None:
     setting = Setting(TINY, ConditionSize("none"), Shape(1, 8, 8), CPU)
-    inferred = Moments(lambda n: training_trace(setting, n)).peak(images)
-    traced = Moments(lambda n: training_trace(setting, n), (images, images + 1)).peak(images)
-    assert inferred == traced
+    inferred = Moments(lambda n: training_trace(setting, n))
+    traced = Moments(lambda n: training_trace(setting, n), (3, 33))
+    assert [inferred.peak(n) for n in (3, 33)] == [traced.peak(n) for n in (3, 33)]
 
 
 def test_a_step_is_traced_without_memory_behind_its_weights() -> None:
@@ -130,6 +130,24 @@ def test_checkpointing_and_half_precision_need_less_where_activations_weigh() ->
     assert peak(experiment(), 64, precision="bf16") < plain
 
 
+def test_half_precision_halves_convolutions_but_not_group_norm() -> None:
+    full, half = (estimate(experiment(), H100, precision, 64).terms["activations"] for precision in ("fp32", "bf16"))
+    assert 0.6 * full < half < 0.9 * full
+
+
+def test_gradients_of_a_tensor_with_two_uses_are_summed_in_place() -> None:
+    weight = torch.empty(1000, device="meta", requires_grad=True)
+    recorder = Recorder((weight,), lambda func, args: 0)
+    with recorder:
+        recorder.phase("forward")
+        twice = weight * 2
+        loss = (twice * 3 + twice * 4).sum()
+        recorder.phase("backward")
+        loss.backward()
+    born = [size for _, size in recorder.trace.events[recorder.trace.starts["backward"] :] if size >= 4000]
+    assert len(born) == 3, "one for each product, none for the sum"
+
+
 def test_attention_without_a_fused_kernel_keeps_a_matrix_of_pixels_by_pixels() -> None:
     e = experiment(data=ImageFolder(root="images", image_size=32), model=TINY.but(attention_resolutions=(32,)))
     fused = estimate(e, H100, "bf16", 8).terms["activations"]
@@ -162,7 +180,7 @@ def test_an_estimate_neither_needs_nor_starts_cuda() -> None:
         "import torch, ddpm_exp.memory.plan as p\n"
         "from ddpm_exp.spec.experiment import Experiment\nfrom ddpm_exp.spec.hardware import CATALOGUE\n"
         "from ddpm_exp.spec.model import UNet\n"
-        "e = Experiment(model=UNet(base_channels=16, multipliers=(1, 2), attention_resolutions=(), groups=8, time_embedding=32))\n"
-        "assert len(p.plan_table(e, CATALOGUE)) == len(CATALOGUE)\nassert not torch.cuda.is_initialized()\n"
+        "e = Experiment(model=UNet(base_channels=8, multipliers=(1,), blocks_per_level=1, attention_resolutions=(), groups=8, time_embedding=8))\n"
+        "assert len(p.plan_table(e, CATALOGUE[-2:])) == 2\nassert not torch.cuda.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=True, timeout=120)

@@ -30,7 +30,7 @@ def gpu(usable_bytes: int, capability: tuple[int, int] = (8, 0)) -> Gpu:
     return Gpu("small", usable_bytes, capability, 1.0, 1.0, 1.0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(images_per_step=st.integers(1, 700), mebibytes=st.integers(1000, 1400), headroom=st.sampled_from([0.05, 0.1, 0.3]))
 def test_slices_always_add_up_to_images_per_step_within_the_headroom(images_per_step: int, mebibytes: int, headroom: float) -> None:
     e = experiment(training=Training(images_per_step=images_per_step), hardware=Hardware(headroom=headroom))

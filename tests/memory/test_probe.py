@@ -15,7 +15,7 @@ from ddpm_exp.spec.hardware import GIB, Hardware, find_gpu
 from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.training import Training
 
-TINY = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), time_embedding=32, groups=8)
+TINY = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,), time_embedding=32, groups=8)
 HUNDRED = Experiment(data=Digits(), model=TINY, training=Training(images_per_step=100))
 PLAN = plan(HUNDRED, find_gpu("T4"), device="cuda")
 
