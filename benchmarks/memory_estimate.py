@@ -13,6 +13,7 @@ import gc
 import json
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -209,15 +210,14 @@ def cpu_records(gpu: Gpu) -> list[dict[str, Any]]:
     return rows
 
 
-def cuda_records(gpu: Gpu) -> list[dict[str, Any]]:
+def cuda_records(gpu: Gpu, others: int) -> list[dict[str, Any]]:
     """Every CUDA case in this process; a case that does not fit is recorded as such."""
-    free, total = _device_memory()
     rows: list[dict[str, Any]] = []
     for case in CASES["cuda"]:
         if case.precision not in gpu.precisions:
             continue
         try:
-            measured = measure_cuda(case, total - free)
+            measured = measure_cuda(case, others)
         except torch.OutOfMemoryError:
             rows.append({"experiment": case.name, "out_of_memory": True})
             continue
@@ -225,12 +225,13 @@ def cuda_records(gpu: Gpu) -> list[dict[str, Any]]:
     return rows
 
 
-def _device_memory() -> tuple[int, int]:
-    """Free and total bytes as nvidia-smi sees them, before this process has a context."""
-    command = ["nvidia-smi", "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits", "--id=0"]
+def in_use_by_others() -> int:
+    """Bytes of the first GPU in use as nvidia-smi sees them, to be asked before this process has a context; 0 without it."""
+    if not torch.cuda.is_available() or shutil.which("nvidia-smi") is None:
+        return 0
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    free, total = answer.stdout.split(",")
-    return int(free) * MIB, int(total) * MIB
+    return int(answer.stdout.split()[0]) * MIB
 
 
 def main() -> None:
@@ -242,9 +243,9 @@ def main() -> None:
     if options.case is not None:
         print(json.dumps(measure_cpu(CASES["cpu"][options.case])))
         return
-    others_known = torch.cuda.is_available()
+    others = in_use_by_others()
     gpu, device, facts = this_machine()
-    rows = cuda_records(gpu) if others_known else cpu_records(gpu)
+    rows = cuda_records(gpu, others) if device == "cuda" else cpu_records(gpu)
     name = str(facts["gpu"]) if device == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     versions |= {key: str(facts[key]) for key in ("cuda", "driver") if key in facts}

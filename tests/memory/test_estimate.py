@@ -180,7 +180,8 @@ def test_an_estimate_neither_needs_nor_starts_cuda() -> None:
         "import torch, ddpm_exp.memory.plan as p\n"
         "from ddpm_exp.spec.experiment import Experiment\nfrom ddpm_exp.spec.hardware import CATALOGUE\n"
         "from ddpm_exp.spec.model import UNet\n"
-        "e = Experiment(model=UNet(base_channels=8, multipliers=(1,), blocks_per_level=1, attention_resolutions=(), groups=8, time_embedding=8))\n"
+        "small = dict(base_channels=8, multipliers=(1,), blocks_per_level=1, attention_resolutions=(), groups=8)\n"
+        "e = Experiment(model=UNet(**small, time_embedding=8))\n"
         "assert len(p.plan_table(e, CATALOGUE[-2:])) == 2\nassert not torch.cuda.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=True, timeout=120)
