@@ -12,6 +12,8 @@ from ddpm_exp.data.images import ImageSet
 
 _MOST_IMAGES = 10_000
 _COMPONENTS = 64
+_PIXELS_PER_COMPONENT = 3
+"""At least: whitening blows up the last components, in which real images hardly vary and a judge would hear only noise."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def fit_judge(train: ImageSet, held_out: ImageSet) -> Judge:
     if larger.labels is None or smaller.labels is None:
         raise ValueError("a classifier needs labelled images")
     features = _features(larger.images[:_MOST_IMAGES])
-    components = min(_COMPONENTS, features.shape[1], features.shape[0])
+    components = min(_COMPONENTS, features.shape[1] // _PIXELS_PER_COMPONENT, features.shape[0])
     model = make_pipeline(PCA(components, whiten=True, random_state=0, svd_solver="randomized"), SVC(C=10.0, gamma=0.01))
     model.fit(features, larger.labels[:_MOST_IMAGES].numpy())
     judge = Judge(model, 0.0)
