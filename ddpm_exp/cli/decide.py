@@ -76,7 +76,8 @@ def print_verdict(screen: Console, verdict: Verdict) -> None:
             say(screen, f"  {heading}:")
         for judged in criteria:
             mark = (f"{judged.status:5}", _MARKS[judged.status])
-            screen.print(Text.assemble("    ", mark, f"  {judged.criterion}\n           {judged.reason}"), soft_wrap=True)
+            why = f"{judged.numbers}; {judged.reason}" if judged.numbers else judged.reason
+            screen.print(Text.assemble("    ", mark, f"  {judged.criterion}\n           {why}"), soft_wrap=True)
     for what in verdict.missing:
         say(screen, f"  still to run: {what}")
     for caution in verdict.cautions:

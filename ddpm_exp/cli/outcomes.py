@@ -73,6 +73,7 @@ def _metrics(values: dict[str, float]) -> Table:
 def print_verdict_so_far(screen: Console, file: object, verdict: Verdict | None, problem: UserError | None) -> None:
     """The verdict on the runs there are, or why there is none yet, and how to go on."""
     from ddpm_exp.cli.decide import print_verdict
+    from ddpm_exp.loading.lineage import id_of, resolve
 
     if problem is not None:
         say(screen, f"no verdict: {problem}", "yellow")
@@ -81,4 +82,5 @@ def print_verdict_so_far(screen: Console, file: object, verdict: Verdict | None,
     print_verdict(screen, verdict)
     if verdict.missing:
         say(screen, f"run what is missing with: ddpm-exp run {file} --all")
-    say(screen, f"write the decision's page with: ddpm-exp decide {file}")
+    if id_of(resolve(str(file))).startswith("ADR-"):
+        say(screen, f"write the decision's page with: ddpm-exp decide {file}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ddpm_exp.decisions import statistics
 from ddpm_exp.decisions.arm import seeds_in_words
 from ddpm_exp.decisions.statistics import Estimate
+from ddpm_exp.decisions.wording import with_deviation, with_interval
 from ddpm_exp.spec.decision import Criterion
 from ddpm_exp.spec.metrics import find_metric
 
@@ -51,6 +52,16 @@ class Judged:
     def sentence(self) -> str:
         """The criterion and its outcome in words."""
         return f"{self.criterion}: {self.status}; {self.reason}"
+
+    @property
+    def numbers(self) -> str:
+        """What was found, `0.065 ± 0.001 against 1.145 ± 0 (untrained), difference -1.08 [-1.09, -1.07], n = 2`; empty if none."""
+        if self.mean is None:
+            return ""
+        found = with_deviation(self.mean, self.deviation)
+        if self.reference_mean is not None:
+            found += f" against {with_deviation(self.reference_mean, self.reference_deviation)} ({self.criterion.against})"
+        return f"{found}, difference {with_interval(self.difference, self.interval)}, n = {self.n}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
