@@ -1,0 +1,114 @@
+"""The loop calls back exactly where it promised, reads statistics only there, and stops when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from support.tiny_training import tiny_trainer
+
+from ddpm_exp.training.loop import Callbacks, train
+from ddpm_exp.training.trainer import Trainer
+
+
+class Watch:
+    """Everything that a loop called, in order."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.logs: dict[int, dict[str, float]] = {}
+        self.images: list[int] = []
+        self.events: list[str] = []
+
+    def callbacks(self, should_stop: Callable[[], bool] = lambda: False) -> Callbacks:
+        def on_log(images: int, values: dict[str, float]) -> None:
+            assert images == self.trainer.images_seen
+            self.logs[images] = values
+            self.events.append(f"log {images}")
+
+        def on_images(images: int) -> None:
+            assert images == self.trainer.images_seen
+            self.images.append(images)
+            self.events.append(f"images {images}")
+
+        return Callbacks(on_log, on_images, should_stop)
+
+
+def run(
+    total: int, log: int, stops: tuple[int, ...], should_stop: Callable[[Trainer], bool] = lambda trainer: False
+) -> tuple[Watch, bool]:
+    trainer = tiny_trainer(total_images=total)
+    watch = Watch(trainer)
+    callbacks = watch.callbacks(lambda: should_stop(trainer))
+    return watch, train(trainer, log_images=log, stops=stops, stop_after_bad_steps=5, callbacks=callbacks)
+
+
+def test_callbacks_come_exactly_at_multiples_and_at_the_end() -> None:
+    watch, finished = run(88, 16, (24, 40))
+    assert finished
+    assert watch.images == [24, 40, 48, 72, 80, 88]
+    assert list(watch.logs) == [16, 32, 48, 64, 80, 88]
+    assert watch.events[-2:] == ["log 88", "images 88"], "what is recorded at an image count includes its own log"
+
+
+def test_intervals_between_steps_are_called_at_the_first_step_past_each_multiple() -> None:
+    watch, _ = run(48, 12, (20,))
+    assert list(watch.logs) == [16, 24, 40, 48]
+    assert watch.images == [24, 40, 48]
+
+
+def test_a_last_step_that_goes_past_the_total_ends_the_training_once() -> None:
+    watch, finished = run(20, 100, (100,))
+    assert finished
+    assert (watch.trainer.images_seen, watch.images, list(watch.logs)) == (24, [24], [24])
+
+
+def test_asking_it_to_stop_ends_it_after_the_step() -> None:
+    watch, finished = run(80, 16, (16,), lambda trainer: trainer.images_seen >= 40)
+    assert not finished
+    assert (watch.trainer.images_seen, watch.images, list(watch.logs)) == (40, [16, 32], [16, 32])
+
+
+def test_asking_it_to_stop_at_the_end_is_a_finish() -> None:
+    watch, finished = run(16, 8, (8,), lambda trainer: trainer.images_seen >= 16)
+    assert finished
+    assert watch.images == [8, 16]
+
+
+def test_a_finished_training_has_nothing_left_to_do() -> None:
+    trainer = tiny_trainer(total_images=16)
+    trainer.images_seen = 16
+    watch = Watch(trainer)
+    assert train(trainer, log_images=8, stops=(8,), stop_after_bad_steps=5, callbacks=watch.callbacks())
+    assert watch.events == []
+
+
+def test_statistics_are_read_only_when_they_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = tiny_trainer(total_images=80)
+    read, reads = trainer.statistics.read, []
+
+    def counting() -> tuple[dict[str, float], int]:
+        reads.append(trainer.images_seen)
+        return read()
+
+    monkeypatch.setattr(trainer.statistics, "read", counting)
+    train(trainer, log_images=32, stops=(8,), stop_after_bad_steps=5, callbacks=Watch(trainer).callbacks())
+    assert reads == [32, 64, 80]
+
+
+def test_each_log_holds_the_means_of_its_own_steps_and_the_speed() -> None:
+    watch, _ = run(48, 16, ())
+    other, losses, norms = tiny_trainer(total_images=48), [], []
+    for _ in range(6):
+        other.step()
+        values, _ = other.statistics.read()
+        losses.append(values["train/loss"])
+        norms.append(values["train/gradient_norm"])
+    for place, images in enumerate((16, 32, 48)):
+        pair = slice(2 * place, 2 * place + 2)
+        logged = watch.logs[images]
+        assert logged["train/loss"] == pytest.approx(sum(losses[pair]) / 2, rel=1e-9)
+        assert logged["train/gradient_norm"] == pytest.approx(sum(norms[pair]) / 2, rel=1e-9)
+        assert logged["train/bad_steps"] == 0.0
+        assert logged["train/learning_rate"] == 1e-3
+        assert logged["speed/images_per_second"] > 0
