@@ -14,6 +14,7 @@ from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
+from ddpm_exp.memory.estimate import sampling_batch
 from ddpm_exp.models.build import ConditionSize, build_network
 from ddpm_exp.spec.data import shape_of
 from ddpm_exp.training.micro_step import MicroStep
@@ -79,10 +80,18 @@ def assemble(
         device=device,
         autocast=lambda: autocast(device, plan.precision),
         should_stop=should_stop,
-        batch=max(plan.micro_batch, 64) if device.type == "cpu" else max(plan.micro_batch, 256),
+        batch=_drawn_together(prepared),
     )
     evaluator = Evaluator(experiment.evaluation, splits, artist, conditional=experiment.condition.kind != "none", note=note)
     return Runtime(trainer, evaluator, artist, parameters)
+
+
+def _drawn_together(prepared: Prepared) -> int:
+    """Images that evaluation sends through the network at once: what the planned GPU holds; on the CPU at least 64."""
+    plan = prepared.plan
+    if prepared.machine.device == "cpu":
+        return max(plan.micro_batch, 64)
+    return sampling_batch(prepared.experiment, prepared.machine.gpu, plan.precision, plan.micro_batch)
 
 
 def _initial_seed(seed: int) -> int:

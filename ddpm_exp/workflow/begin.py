@@ -19,6 +19,7 @@ from ddpm_exp.spec.identity import criteria_hash, flat, science_hash
 from ddpm_exp.training.state import restore
 from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.jobs import FRESH
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared
 
@@ -64,6 +65,8 @@ def begin(
         return run
     manifest = _manifest(prepared, seed, options)
     run = RunDirectory.create(options.root, manifest.experiment, manifest.science_hash, seed, manifest)
+    if options.fresh:
+        run.set_status("running", **{FRESH: True})
     display.note(f"recording to {run.path}")
     return run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from ddpm_exp.data.pixels import to_uint8
@@ -14,10 +16,13 @@ from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.record import run_page, summary_of
 
 
-def finish(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: Sink, display: Display) -> None:
-    """Everything that a complete run records once."""
-    if prepared.experiment.evaluation.fid is not None:
+def finish(
+    prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: Sink, display: Display, seconds: Callable[[], float]
+) -> None:
+    """Everything that a complete run records once. It ends in state "finished" before its page is written, which counts it."""
+    if prepared.experiment.evaluation.fid is not None and not run.metrics.series("samples/fid"):
         _measure_fid(prepared, runtime, run, sink, display)
+    run.set_status("finished", images_seen=prepared.units.total_images, seconds=seconds())
     run.write_text("adr.md", run_page(prepared, runtime.parameters, run))
     sink.summary(summary_of(prepared, run))
     sink.artifact(run.record())

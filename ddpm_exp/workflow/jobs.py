@@ -14,6 +14,9 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 from ddpm_exp.workflow.smoke import smoke
 
+FRESH = "fresh"
+"""Fact in the status of a run that was begun with --fresh beside others of the same science."""
+
 JobState = Literal["missing", "unfinished", "finished"]
 
 
@@ -52,14 +55,19 @@ def next_seed(loaded: Loaded, options: RunOptions) -> int:
 
 
 def find_run(loaded: Loaded, science_hash: str, seed: int, root: Path) -> RunDirectory | None:
-    """The run to reuse or resume: a finished one, else the one that got furthest; None if there is none."""
+    """The run to reuse or resume; None if there is none.
+
+    First one that was begun with --fresh and interrupted, as going on with it was asked for; then a finished one, then
+    the one that got furthest.
+    """
     found = [run for run in find_runs(root, loaded.name, science_hash).runs if run.manifest.seed == seed]
     return max(found, key=_progress, default=None)
 
 
-def _progress(run: RunDirectory) -> tuple[bool, bool, int]:
+def _progress(run: RunDirectory) -> tuple[bool, bool, bool, int]:
     status = run.status()
-    return status.state == "finished", status.state == "running", status.images_seen
+    left_open = status.state in ("running", "interrupted")
+    return left_open and status.facts.get(FRESH) is True, status.state == "finished", status.state == "running", status.images_seen
 
 
 def _job(prepared: Prepared, seed: int, options: RunOptions) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from ddpm_exp.decisions.page import Page, page_path, write_page
 from ddpm_exp.decisions.verdict import Verdict, judge
 from ddpm_exp.loading.diff import diff_experiments
 from ddpm_exp.loading.loaded import Loaded, load_experiment, resolve
+from ddpm_exp.loading.places import shown
 from ddpm_exp.records.atomic import write_atomically
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.reports.comparison import Comparison
@@ -64,7 +66,7 @@ def page_of(loaded: Loaded, root: Path, adr_folder: Path = Path("docs/adr")) -> 
     parent = loaded.baseline
     page = Page(
         experiment_id=loaded.id,
-        file=str(loaded.path),
+        file=shown(loaded.path),
         decision=decision,
         verdict=verdict,
         variant=variant,
@@ -72,6 +74,7 @@ def page_of(loaded: Loaded, root: Path, adr_folder: Path = Path("docs/adr")) -> 
         baseline_id=parent.id if parent else None,
         changes=diff_experiments(parent.experiment, loaded.experiment) if parent else (),
         facts=_facts(loaded),
+        superseded_by=_superseded_by(loaded),
         links=_links(adr_folder),
     )
     return verdict, write_page(page)
@@ -84,6 +87,22 @@ def _facts(loaded: Loaded) -> dict[str, str]:
         if arm and count is not None:
             facts[f"parameters of {arm.id}"] = f"{count:,}"
     return facts
+
+
+def _superseded_by(loaded: Loaded) -> str | None:
+    """Id of the experiment in the same folder whose decision replaces this one; the last of several. Files that do not load
+    say nothing."""
+    found = None
+    for path in sorted(loaded.path.parent.glob("*.py")):
+        # Loading runs the file: only those that may have something to say.
+        if path.name == loaded.path.name or "supersedes" not in path.read_text(encoding="utf-8", errors="replace"):
+            continue
+        with contextlib.suppress(UserError):
+            other = load_experiment(path)
+            decision = other.experiment.decision
+            if decision is not None and decision.supersedes == loaded.id:
+                found = other.id
+    return found
 
 
 def _links(adr_folder: Path) -> dict[str, str]:

@@ -91,6 +91,7 @@ def prepare(loaded: Loaded, machine: Machine) -> Prepared:
     """Check what the run needs, read the data, plan. Raises UserError before anything is written."""
     experiment = loaded.experiment
     require(experiment.data)
+    _require_held_out_wording(experiment)
     _require_fid_weights(experiment)
     splits = load_data(experiment.data)
     _require_labels(experiment, splits)
@@ -115,6 +116,17 @@ def _require_fid_weights(experiment: Experiment) -> None:
         from ddpm_exp.evaluation.fid import find_weights
 
         find_weights(experiment.evaluation.fid)
+
+
+def _require_held_out_wording(experiment: Experiment) -> None:
+    condition = experiment.condition
+    if condition.kind == "prompt" and not condition.held_out_templates:
+        raise UserError(
+            "evaluation draws its samples from wording that training never saw, so prompts need at least one held-out template",
+            field="condition.held_out_templates",
+            value=condition.held_out_templates,
+            fix="name one, such as 'my new {} today', or leave the field out for the default ones",
+        )
 
 
 def _require_labels(experiment: Experiment, splits: Splits) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.records.sink import Sink
 from ddpm_exp.records.wandb_sink import build_sink
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.workflow.assemble import Runtime, assemble
@@ -23,6 +26,7 @@ from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 from ddpm_exp.workflow.record import last_values
 from ddpm_exp.workflow.sitting import Sitting
 from ddpm_exp.workflow.smoke import smoke
+from ddpm_exp.workflow.sole_writer import sole_writer
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,22 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -
     display.phase(f"preparing {loaded.id}, seed {seed}")
     prepared = prepare(loaded, find_machine(options))
     run = None if options.fresh else find_run(prepared.loaded, prepared.science_hash, seed, options.root)
-    if run is not None and run.status().state == "finished":
-        display.note(f"reusing the finished run {run.path}; --fresh trains again")
-        return outcome(run, "reused", seed)
-    if run is not None and run.status().state == "running":
-        raise UserError(
-            "this run is under way in another process",
-            field=str(run.path),
-            value=f"pid {run.status().pid}",
-            fix="wait for it, or --fresh",
-        )
-    with Interruption(options.max_hours) as interruption:
+    if run is not None and _is_trial() and run.status().state in ("finished", "running"):
+        display.note(f"{run.path} is the same experiment; this is a W&B agent's trial, which has to report, so it trains again")
+        run = None
+    with sole_writer(run, display), Interruption(options.max_hours) as interruption:
+        if run is not None and run.status().state == "finished":
+            display.note(f"reusing the finished run {run.path}; --fresh trains again")
+            return outcome(run, "reused", seed)
         prepared = size_to_gpu(prepared, display)
         runtime = assemble(prepared, seed, should_stop=interruption.asked, note=display.phase)
         run = begin(prepared, runtime, run, seed, options, display)
         return _sit(prepared, runtime, run, seed, options, display, interruption)
+
+
+def _is_trial() -> bool:
+    """Whether a W&B agent started this process: it waits for this very run."""
+    return bool(os.environ.get("WANDB_SWEEP_ID") or os.environ.get("WANDB_RUN_ID"))
 
 
 def _sit(
@@ -91,26 +96,27 @@ def _sit(
     try:
         complete = sitting.go()
         if complete:
-            finish(prepared, runtime, run, sink, display)
+            finish(prepared, runtime, run, sink, display, lambda: sitting.seconds)
+    except Stopped:  # while FID was measured
+        complete = False
     except KeyboardInterrupt:
         _leave(run, "interrupted", "interrupted by a second Ctrl-C", sitting.seconds)
-        sink.finish(1)
+        _close(sink, 1, display)
         raise
     except UserError as error:
         _leave(run, "failed", error.rule, sitting.seconds)
-        sink.finish(1)
+        _close(sink, 1, display)
         raise
     except BaseException as error:
         _leave(run, "failed", f"{type(error).__name__}: {error}", sitting.seconds)
-        sink.finish(1)
+        _close(sink, 1, display)
         raise
     if not complete:
         go_on = go_on_command(prepared.loaded, seed, options)
         _leave(run, "interrupted", f"{interruption.reason}; go on with: {go_on}", sitting.seconds)
-        sink.finish(1)
+        _close(sink, 1, display)
         return outcome(run, "interrupted", seed, go_on, interruption.signalled)
-    run.set_status("finished", images_seen=prepared.units.total_images, seconds=sitting.seconds)
-    sink.finish(0)
+    _close(sink, 0, display)
     display.note(f"trained for {time.monotonic() - started:.0f} s in this sitting")
     return outcome(run, "finished", seed)
 
@@ -119,6 +125,13 @@ def _leave(run: RunDirectory, state: Literal["interrupted", "failed"], message: 
     # A disk that broke the run also refuses this line; a dead process then reads as interrupted.
     with contextlib.suppress(RunError):
         run.set_status(state, message=message, seconds=seconds)
+
+
+def _close(sink: Sink, exit_code: int, display: Display) -> None:
+    """End the copy of the run that the sink holds, and say where that is or how it is sent."""
+    sink.finish(exit_code)
+    if sink.where is not None:
+        display.note(f"W&B: {sink.where}")
 
 
 def outcome(

@@ -39,23 +39,26 @@ class Sitting:
         self._evaluate_images = training.images(prepared.experiment.evaluation.every, epoch)
         self._started, self._first_images = time.monotonic(), runtime.trainer.images_seen
         self._seconds_before = run.status().seconds
-        self._stopped_evaluating = False
 
     def go(self) -> bool:
         """Continue from where the trainer is; True when the run is complete, False when stopped (and resumable)."""
         trainer, total = self._runtime.trainer, self._prepared.units.total_images
         self._run.set_status("running", images_seen=trainer.images_seen, total_images=total)
-        self._evaluate_if_due(trainer.images_seen)
-        complete = not self._asked() and train(
-            trainer,
-            log_images=self._log_images,
-            stops=(self._checkpoint_images, self._evaluate_images),
-            stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
-            callbacks=Callbacks(on_log=self._on_log, on_images=self._on_images, should_stop=self._asked),
-        )
+        try:
+            self._evaluate_if_due(trainer.images_seen)
+            complete = not self._asked() and train(
+                trainer,
+                log_images=self._log_images,
+                stops=(self._checkpoint_images, self._evaluate_images),
+                stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
+                callbacks=Callbacks(on_log=self._on_log, on_images=self._on_images, should_stop=self._asked),
+            )
+        except Stopped:
+            # Not one step further: the next sitting begins with the evaluation that this one broke off.
+            complete = False
         if not complete:
             self._checkpoint()
-        return complete and not self._stopped_evaluating
+        return complete
 
     @property
     def seconds(self) -> float:
@@ -82,15 +85,15 @@ class Sitting:
             self._checkpoint()
 
     def _evaluate_if_due(self, images: int) -> None:
-        """Evaluate at the start, at every multiple of the interval and at the end, unless that is already recorded."""
+        """Evaluate at the start, at every multiple of the interval and at the end, unless that is already recorded.
+
+        Raises Stopped if asked to stop meanwhile; nothing of the evaluation is then recorded.
+        """
         total = self._prepared.units.total_images
         due = images >= total or images % self._evaluate_images == 0
         if not due or any(at == images for at, _ in self._run.metrics.series(_EVALUATED)):
             return
-        try:
-            self._evaluate(images)
-        except Stopped:
-            self._stopped_evaluating = True
+        self._evaluate(images)
 
     def _evaluate(self, images: int) -> None:
         epoch = images / self._prepared.units.images_per_epoch

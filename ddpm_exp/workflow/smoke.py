@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.spec.data import Data
 from ddpm_exp.spec.experiment import Experiment
 
 _STEPS = 4
+_FEWEST_CHANNELS = 8
+_IMAGES = 64
 
 
 def smoke(loaded: Loaded) -> Loaded:
@@ -23,9 +27,10 @@ def smoke(loaded: Loaded) -> Loaded:
 def shrink(experiment: Experiment) -> Experiment:
     """Four steps of at most four images on 64 images, one narrow block per level, few sampling steps, little evaluation."""
     training, model, evaluation = experiment.training, experiment.model, experiment.evaluation
+    divisor = math.lcm(model.groups, model.heads)
     return experiment.but(
-        data=experiment.data.but(subset=min(64, experiment.data.subset or 64)),
-        model=model.but(base_channels=model.groups * model.heads, blocks_per_level=1),
+        data=experiment.data.but(subset=_subset(experiment.data)),
+        model=model.but(base_channels=divisor * -(-_FEWEST_CHANNELS // divisor), blocks_per_level=1),
         training=training.but(
             images_per_step=min(4, training.images_per_step),
             duration=f"{_STEPS} steps",
@@ -37,3 +42,10 @@ def shrink(experiment: Experiment) -> Experiment:
         evaluation=evaluation.but(every="2 steps", held_out=16, samples=min(20, evaluation.samples), grid_columns=2, fid=None),
         hardware=experiment.hardware.but(micro_batch=None, compile=False),
     )
+
+
+def _subset(data: Data) -> int | None:
+    """At most 64 images; of a folder without `subset` all, since it may hold fewer and is read whole in any case."""
+    if data.subset is None:
+        return None if data.kind == "folder" else _IMAGES
+    return min(_IMAGES, data.subset)

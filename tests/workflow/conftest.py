@@ -1,0 +1,55 @@
+"""A folder with tiny experiments, one undisturbed run of one of them, and an environment without anybody's W&B settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny_experiment import Watching, write_tiny
+
+from ddpm_exp.loading.loaded import load_experiment
+from ddpm_exp.workflow.options import RunOptions
+from ddpm_exp.workflow.run import run_seed
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small lose more by sharing work among threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _nobodys_wandb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No login, no settings and no caches of the user who runs the tests, whose folders stay untouched."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, home)
+        patch.setenv("NETRC", f"{home}/netrc")
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with experiments/adr_0001.py."""
+    write_tiny(tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="package")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of seed 0 of adr_0001.py, trained in one sitting."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    loaded = load_experiment(write_tiny(place / "experiments"))
+    done = run_seed(loaded, 0, RunOptions(root=place / "runs"), Watching())
+    assert done.state == "finished"
+    return done.run
