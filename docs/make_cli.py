@@ -22,6 +22,19 @@ With `--json` a command prints one JSON document on standard output; a mistake i
 """
 
 
+def commands() -> list[tuple[str, str]]:
+    """Name and first help sentence of every command, in the program's order."""
+    from ddpm_exp.cli.main import app
+
+    found = []
+    for command in app.registered_commands:
+        assert command.name is not None
+        assert command.callback is not None
+        paragraph = (command.callback.__doc__ or "").split("\n\n")[0]
+        found.append((command.name, " ".join(paragraph.split())))
+    return found
+
+
 def page() -> str:
     """The whole page as Markdown."""
     from typer.testing import CliRunner
@@ -32,8 +45,7 @@ def page() -> str:
         done = CliRunner().invoke(app, [*words, "--help"], prog_name="ddpm-exp", env={"COLUMNS": "100"})
         return f"```text\n{done.stdout.strip()}\n```\n"
 
-    names = [command.name for command in app.registered_commands if command.name]
-    sections = [f"## ddpm-exp {name}\n\n{help_of(name)}" for name in names]
+    sections = [f"## ddpm-exp {name}\n\n{help_of(name)}" for name, _ in commands()]
     return "\n".join([_HEAD, help_of(), *sections])
 
 
