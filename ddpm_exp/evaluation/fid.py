@@ -65,9 +65,11 @@ def measure(generated: torch.Tensor, reals: torch.Tensor, weights: Path, device:
     """FID of uint8 `generated` to `reals`, both [N, C, H, W]: the plain training images, not mirrored, none dropped.
 
     Features are computed in fp32 without TF32 and cached nowhere: the library's cache key knows neither weights nor count.
+    Raises RunError for a file that is not Inception's weights.
     """
     import torch_fidelity
 
+    _require_tensors(weights)
     allowed = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -81,14 +83,29 @@ def measure(generated: torch.Tensor, reals: torch.Tensor, weights: Path, device:
             cache=False,
             verbose=False,
             batch_size=64,
+            save_cpu_ram=True,  # No worker processes: the images are in memory already.
         )
-    except (RuntimeError, KeyError, AssertionError, OSError, EOFError) as error:
-        raise RunError(
-            f"torch-fidelity could not measure FID: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            field="evaluation.fid.weights",
-            value=str(weights),
-            fix="check that the file is torch-fidelity's InceptionV3 weights and complete",
-        ) from error
+    except (RuntimeError, KeyError, AssertionError, OSError) as error:
+        raise _unusable(weights, "torch-fidelity could not measure FID", error) from error
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed
     return FidResult(float(found["frechet_inception_distance"]), len(generated), len(reals))
+
+
+def _require_tensors(weights: Path) -> None:
+    """Raise RunError unless the file holds named tensors alone: the library would run any code that it holds."""
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are not its own; each means the same here
+        raise _unusable(weights, "the file of Inception weights cannot be read", error) from error
+    if not isinstance(content, dict):
+        raise _unusable(weights, "the file of Inception weights cannot be read", TypeError(f"it holds a {type(content).__name__}"))
+
+
+def _unusable(weights: Path, what: str, error: Exception) -> RunError:
+    return RunError(
+        f"{what}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
+        field="evaluation.fid.weights",
+        value=str(weights),
+        fix="check that the file is torch-fidelity's InceptionV3 weights and complete",
+    )

@@ -25,7 +25,8 @@ def distance_between_conditions(images: torch.Tensor, classes: int) -> float:
     condition does nothing.
     """
     groups = images.double().reshape(-1, classes, images[0].numel())
-    distances = torch.cdist(groups, groups) / groups.shape[-1] ** 0.5
+    # The faster way through a matrix product, which torch takes above 25 rows, gives equal images a distance of 1e-8.
+    distances = torch.cdist(groups, groups, compute_mode="donot_use_mm_for_euclid_dist") / groups.shape[-1] ** 0.5
     pairs = ~torch.eye(classes, dtype=torch.bool)
     return float(distances[:, pairs].mean())
 

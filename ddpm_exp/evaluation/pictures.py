@@ -26,7 +26,8 @@ def grid(images: torch.Tensor, row_captions: Sequence[str], title: str = "") -> 
     left = max([0, *(int(font.getlength(text)) for text in row_captions)]) + 12
     top = 22 if title else _GAP
     tile_w, tile_h = width * factor + _GAP, height * factor + _GAP
-    sheet = Image.new("RGB", (left + columns * tile_w, top + rows * tile_h), (_BACKGROUND,) * 3)
+    sheet_w = max(left + columns * tile_w, int(font.getlength(title)) + 12 if title else 0)
+    sheet = Image.new("RGB", (sheet_w, top + rows * tile_h), (_BACKGROUND,) * 3)
     pen = ImageDraw.Draw(sheet)
     if title:
         pen.text((6, 3), title, fill=(60, 60, 60), font=font)

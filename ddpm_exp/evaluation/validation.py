@@ -45,10 +45,11 @@ def validate(network: nn.Module, held_out: HeldOut, artist: Artist, spec: Evalua
     """
     network.eval()
     count, sums, pictures = len(held_out.images), dict.fromkeys(("loss", "denoising", "reconstruction"), 0.0), []
-    for first in range(0, count, artist.batch):
+    together = max(artist.batch, _SHOWN)  # The images that are shown lie in the first batch.
+    for first in range(0, count, together):
         if artist.should_stop():
             raise Stopped
-        part = slice(first, min(first + artist.batch, count))
+        part = slice(first, min(first + together, count))
         batch = _Batch(network, held_out.images[part], held_out.labels[part], first, artist)
         sums["loss"] += batch.loss()
         for level in spec.log_snr:

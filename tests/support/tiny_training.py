@@ -51,6 +51,15 @@ def tiny_network(model: UNet = TINY, conditions: Conditions | None = None, seed:
     return build_network(model, ConditionSize(**(conditions or digit_conditions()).size), Shape(1, 8, 8))
 
 
+def lively_network(model: UNet = TINY, conditions: Conditions | None = None) -> nn.Module:
+    """Weights as after some training, when none is zero any more: time, condition and every block matter."""
+    network = tiny_network(model, conditions)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.normal_(std=0.3)
+    return network
+
+
 def tiny_trainer(
     training: Training = TRAINING,
     *,

@@ -1,0 +1,133 @@
+"""A whole evaluation: what it reports, and that neither the network nor the training notices it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from support.tiny_training import (
+    TINY,
+    copied,
+    digit_conditions,
+    digits,
+    identical,
+    lively_network,
+    tiny_artist,
+    tiny_network,
+    tiny_trainer,
+)
+
+from ddpm_exp.data.conditions import NoConditions
+from ddpm_exp.evaluation.evaluator import Evaluator
+from ddpm_exp.spec.condition import Prompts
+from ddpm_exp.spec.evaluation import Evaluation
+from ddpm_exp.spec.metrics import METRIC_NAMES
+from ddpm_exp.training.state import to_checkpoint
+
+SPEC = Evaluation(held_out=64, samples=40, grid_columns=4, classifier=False)
+
+
+def evaluator(spec: Evaluation = SPEC, *, conditional: bool = True, **artist: Any) -> Evaluator:
+    return Evaluator(spec, digits(), tiny_artist(**artist), conditional=conditional)
+
+
+@pytest.mark.parametrize("which", ["average", "weights"])
+def test_weights_are_the_same_bits_before_and_after_an_evaluation(which: str) -> None:
+    trainer = tiny_trainer(dropout=0.3)
+    trainer.step()
+    assert trainer.ema is not None
+    network = trainer.ema.network if which == "average" else trainer.network
+    before = copied(to_checkpoint(trainer, {}).tensors)
+    evaluator().evaluate(network, "")
+    assert identical(to_checkpoint(trainer, {}).tensors, before)
+
+
+@pytest.mark.parametrize("which", ["average", "weights"])
+def test_a_training_that_was_evaluated_goes_on_as_if_it_had_not_been(which: str) -> None:
+    watched, alone = tiny_trainer(dropout=0.3), tiny_trainer(dropout=0.3)
+    measure = evaluator()
+    for _ in range(3):
+        assert watched.ema is not None
+        measure.evaluate(watched.ema.network if which == "average" else watched.network, "")
+        watched.step()
+        alone.step()
+    assert identical(to_checkpoint(watched, {}).tensors, to_checkpoint(alone, {}).tensors)
+
+
+def test_every_value_is_in_the_catalogue_and_repeats() -> None:
+    measure, network = evaluator(SPEC.but(classifier=True)), lively_network()
+    found = measure.evaluate(network, "8 images, epoch 0.1")
+    assert set(found.values) == {
+        "val/loss",
+        "val/denoising",
+        "val/reconstruction",
+        "samples/coherence",
+        "samples/coherence_of_real",
+        "samples/prompt_distance",
+        "samples/class_accuracy",
+        "samples/class_accuracy_of_real",
+    }
+    assert set(found.values) <= set(METRIC_NAMES)
+    assert measure.evaluate(network, "8 images, epoch 0.1") == found
+
+
+def test_an_untrained_network_draws_no_digits() -> None:
+    found = evaluator(SPEC.but(classifier=True, samples=200)).evaluate(tiny_network(), "")
+    assert found.values["samples/class_accuracy"] < 0.3
+    assert found.values["samples/class_accuracy_of_real"] >= 0.95
+    assert found.values["samples/prompt_distance"] == 0.0, "its condition does nothing yet"
+    assert abs(found.values["samples/coherence"]) < 0.1
+
+
+def test_noise_in_place_of_drawn_images_has_no_coherence_and_no_class() -> None:
+    found = evaluator(SPEC.but(classifier=True, samples=400)).of_noise()
+    assert set(found) == {"noise/samples/coherence", "noise/samples/prompt_distance", "noise/samples/class_accuracy"}
+    assert abs(found["noise/samples/coherence"]) < 0.05
+    assert found["noise/samples/prompt_distance"] == 0.0
+    assert found["noise/samples/class_accuracy"] == pytest.approx(0.1, abs=0.05)
+
+
+def test_unconditional_networks_are_neither_judged_nor_asked_for_classes() -> None:
+    conditions = NoConditions()
+    found = evaluator(SPEC.but(classifier=True), conditional=False, conditions=conditions).evaluate(
+        lively_network(conditions=conditions), "title"
+    )
+    assert not {"samples/prompt_distance", "samples/class_accuracy"} & set(found.values)
+    assert Image.open(io.BytesIO(found.pictures["samples"][0])).size[1] == 22 + 4 * 50
+
+
+def test_without_samples_there_is_the_grid_and_no_number_from_it() -> None:
+    found = evaluator(SPEC.but(samples=0)).evaluate(lively_network(), "")
+    assert not [name for name in found.values if name.startswith("samples/")]
+    assert set(found.pictures) == {"samples", "reconstructions"}
+
+
+def test_pictures_have_a_row_for_each_class_and_one_for_each_reconstruction_step() -> None:
+    found = evaluator().evaluate(lively_network(), "8 images")
+    samples, reconstructions = (Image.open(io.BytesIO(found.pictures[name][0])) for name in ("samples", "reconstructions"))
+    assert samples.height == 22 + 10 * 50
+    assert reconstructions.height == 22 + (1 + 2 * 4) * 50
+    assert found.pictures["samples"][1] == "samples, 8 images"
+
+
+def test_prompts_are_drawn_in_wording_that_training_never_saw() -> None:
+    prompts = Prompts()
+    conditions = digit_conditions(prompts)
+    network, asked = lively_network(TINY, conditions), set()
+    measure = evaluator(conditions=conditions)
+    network.register_forward_pre_hook(lambda module, given: asked.update(map(tuple, given[2].tolist())))
+    measure.evaluate(network, "")
+
+    def wordings(held_out: bool, count: int) -> set[tuple[int, ...]]:
+        labels, turns = torch.arange(10).repeat(count), torch.arange(count).repeat_interleave(10)
+        tokens = conditions.fixed(labels, "cpu", held_out=held_out, turns=turns)
+        assert tokens is not None
+        return set(map(tuple, tokens.tolist()))
+
+    new, old = wordings(True, len(prompts.held_out_templates)), wordings(False, len(prompts.templates))
+    assert not new & old
+    assert new <= asked, "every class in every new wording is drawn"
+    assert asked <= new | old
