@@ -67,6 +67,18 @@ def test_a_bad_fp16_step_halves_the_loss_scale() -> None:
     assert float(trainer.loss_scale.scale) == 2.0**15
 
 
+def test_a_gradient_that_overflows_under_a_finite_loss_is_a_bad_step() -> None:
+    trainer = tiny_trainer(precision="fp16")
+    trainer.loss_scale.scale.fill_(2.0**100)
+    before = copied(dict(trainer.network.state_dict()))
+    trainer.step()
+    assert trainer.statistics.read() == ({"train/bad_steps": 1.0}, 1)
+    assert identical(dict(trainer.network.state_dict()), before)
+    trainer.loss_scale.scale.fill_(1.0)
+    trainer.step()
+    assert trainer.statistics.read()[0]["train/loss"] < 3, "the loss itself was finite all the time"
+
+
 def test_bad_steps_do_not_spoil_the_means_and_runs_are_counted_across_logs() -> None:
     statistics = Statistics(CPU)
 

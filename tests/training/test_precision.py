@@ -20,17 +20,8 @@ def test_a_bad_step_halves_the_scale() -> None:
 
 def test_good_steps_double_it_after_the_interval_and_only_in_a_row() -> None:
     scale = LossScale(CPU, "fp16", interval=3)
-    for bad, expected in [
-        (GOOD, 16),
-        (GOOD, 16),
-        (GOOD, 17),
-        (GOOD, 17),
-        (GOOD, 17),
-        (BAD, 16),
-        (GOOD, 16),
-        (GOOD, 16),
-        (GOOD, 17),
-    ]:
+    steps = [GOOD, GOOD, GOOD, GOOD, BAD, GOOD, GOOD, GOOD]
+    for bad, expected in zip(steps, [16, 16, 17, 17, 16, 16, 16, 17], strict=True):
         scale.update(bad)
         assert float(scale.scale) == 2.0**expected
 
