@@ -24,5 +24,5 @@ def test_two_seeds_are_planned_so_that_a_verdict_is_possible() -> None:
     assert len(LOADED.experiment.seeds) >= 2
 
 
-def test_the_only_advice_is_that_it_is_short() -> None:
-    assert [advice.field for advice in advise(LOADED.experiment, host_cores=2)] == ["training.duration"]
+def test_the_only_advice_follows_from_its_shortness() -> None:
+    assert [advice.field for advice in advise(LOADED.experiment, host_cores=2)] == ["training.duration", "training.warmup"]
