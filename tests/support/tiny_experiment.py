@@ -15,7 +15,7 @@ from ddpm_exp.workflow.display import Progress, Quiet
 _TINY = '''"""A baseline small enough to train within a test."""
 
 from ddpm_exp import (
-    ClassLabels, Decision, Diffusion, Digits, Evaluation, Experiment, Hardware, ImageFolder, Prompts, Sampling, Tracking,
+    ClassLabels, Decision, Diffusion, Digits, Evaluation, Experiment, ImageFolder, Prompts, Sampling, Tracking,
     Training, UNet, metric,
 )
 
@@ -38,7 +38,6 @@ class Tiny(Experiment):
         every="6 steps", held_out=16, samples=20, grid_columns=2, classifier=False, log_snr=(0.0,),
         reconstruction_log_snr=(0.0,),
     )
-    hardware = Hardware(micro_batch=4)
     tracking = Tracking(wandb="off")
     decision = Decision(
         title="A tiny start", context="Tests.", chosen="As little as possible.", seeds=(0, 1),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from support.tiny_experiment import Watching, write_tiny
+from support.tiny_experiment import Watching, write_tiny, write_variant
+from typer.testing import CliRunner
 
+from ddpm_exp.cli.main import app
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.run import run_seed
@@ -53,3 +57,29 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_seed(loaded, 0, RunOptions(root=place / "runs"), Watching())
     assert done.state == "finished"
     return done.run
+
+
+class BothArms(NamedTuple):
+    """A folder in which `run 2 --all` did what was missing."""
+
+    folder: Path
+    begun_before: Path
+    """The run of seed 0 of the variant, which had been stopped at its beginning."""
+
+    outcomes: list[dict[str, Any]]
+    """What the program printed about each run."""
+
+
+@pytest.fixture(scope="package")
+def both_arms(tmp_path_factory: pytest.TempPathFactory) -> BothArms:
+    """Two seeds of adr_0001.py and of adr_0002.py, recorded by the command line."""
+    place = tmp_path_factory.mktemp("both")
+    write_tiny(place / "experiments")
+    write_variant(place / "experiments")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        begun = run_seed(load_experiment("experiments/adr_0002.py"), 0, RunOptions(max_hours=0.0), Watching())
+        assert begun.state == "interrupted"
+        done = CliRunner().invoke(app, ["run", "2", "--all", "--json"])
+    assert done.exit_code == 0, done.stderr
+    return BothArms(place, begun.run, json.loads(done.stdout)["runs"])

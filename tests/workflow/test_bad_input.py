@@ -75,6 +75,7 @@ def test_prompts_without_held_out_wording_are_refused_before_the_first_step(fold
 
 
 def test_experiments_on_other_images_are_not_compared(folder: Path) -> None:
+    write_tiny(folder / "experiments", 'training = Training(images_per_step=8, duration="1 steps")')
     write_variant(folder / "experiments")
     with (folder / "experiments" / "adr_0002.py").open("a") as file:
         file.write("    data = base.data.but(subset_seed=1)\n")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from support.tiny_experiment import Watching, write_variant
-from typer.testing import CliRunner
 
-from ddpm_exp.cli.main import app
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.workflow.jobs import jobs, next_seed
@@ -17,6 +15,14 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.run import run_seed
 
 VARIANT = "experiments/adr_0002.py"
+
+
+class BothArms(Protocol):
+    """Of the fixture `both_arms`."""
+
+    folder: Path
+    begun_before: Path
+    outcomes: list[dict[str, Any]]
 
 
 @pytest.fixture
@@ -49,20 +55,16 @@ def test_the_baseline_comes_first_and_costs_follow_the_pace_of_finished_runs(arm
     assert {job.state for job in jobs(variant, RunOptions(fresh=True))} == {"missing"}
 
 
-def test_all_does_both_arms_and_what_was_left_open(arms: Path) -> None:
-    variant = load_experiment(VARIANT)
-    open_run = run_seed(variant, 0, RunOptions(max_hours=0.0), Watching()).run
-    done = CliRunner().invoke(app, ["run", "2", "--all", "--json"])
-    assert done.exit_code == 0, done.stderr
-    outcomes = json.loads(done.stdout)["runs"]
-    runs = [RunDirectory.open(outcome["run"]) for outcome in outcomes]
+def test_all_does_both_arms_and_goes_on_with_what_was_begun(both_arms: BothArms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(both_arms.folder)
+    runs = [RunDirectory.open(outcome["run"]) for outcome in both_arms.outcomes]
     assert [(run.manifest.experiment_id, run.manifest.seed, run.manifest.job_type) for run in runs] == [
         ("ADR-0001", 0, "baseline"),
         ("ADR-0001", 1, "baseline"),
         ("ADR-0002", 0, "variant"),
         ("ADR-0002", 1, "variant"),
     ]
-    assert runs[2].path == open_run
+    assert runs[2].path == both_arms.begun_before
     assert {run.status().state for run in runs} == {"finished"}
-    assert {job.state for job in jobs(variant, RunOptions())} == {"finished"}
+    assert {job.state for job in jobs(load_experiment(VARIANT), RunOptions())} == {"finished"}
     assert "2 of 2 planned runs are finished" in (runs[3].path / "adr.md").read_text()

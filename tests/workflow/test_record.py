@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import torch
@@ -23,11 +25,18 @@ from ddpm_exp.workflow.prepare import find_machine, prepare
 from ddpm_exp.workflow.run import Outcome, run_seed
 from ddpm_exp.workflow.smoke import shrink, smoke
 
+
+class BothArms(Protocol):
+    """Of the fixture `both_arms`."""
+
+    folder: Path
+
+
 ADR = "experiments/adr_0001.py"
 
 
-def _run(*overrides: str, seed: int = 0, path: str = ADR, display: Watching | None = None, fresh: bool = False) -> Outcome:
-    return run_seed(load_experiment(path, overrides), seed, RunOptions(fresh=fresh), display or Watching())
+def _run(*overrides: str, path: str = ADR, display: Watching | None = None, fresh: bool = False) -> Outcome:
+    return run_seed(load_experiment(path, overrides), 0, RunOptions(fresh=fresh), display or Watching())
 
 
 def test_a_run_leaves_everything_that_explains_it(undisturbed: Path) -> None:
@@ -83,10 +92,8 @@ def test_what_is_finished_is_reused_what_changed_is_not_and_fresh_trains_again(f
     again = _run("hardware.micro_batch=8", "training.log_every=2 steps", display=display)
     assert (again.state, again.run) == ("reused", first.run), "execution is no science"
     assert f"reusing the finished run {first.run}" in display.text
-    changed = _run("training.learning_rate=2e-3")
+    changed = _run("training.duration=1 steps")
     assert changed.state == "finished" and changed.run.parent != first.run.parent
-    other_seed = _run(seed=1)
-    assert other_seed.state == "finished" and other_seed.run.parent == first.run.parent
     fresh = _run(fresh=True)
     assert fresh.state == "finished" and fresh.run != first.run
     assert_same_tensors(fresh.run, first.run)
@@ -163,21 +170,17 @@ def test_a_page_names_the_decision_that_supersedes_it(folder: Path) -> None:
     assert "Supersedes ADR-0001" in page_of(load_experiment("experiments/adr_0002.py"), Path("runs"))[1]
 
 
-def test_decide_compare_and_board_read_the_run_directories_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_variant(folder / "experiments")
-    for path in (ADR, "experiments/adr_0002.py"):
-        for seed in (0, 1):
-            assert _run(path=path, seed=seed).state == "finished"
-    for path in folder.glob("runs/*/*/*/*"):  # neither weights nor pictures nor what W&B keeps
-        if path.name not in ("manifest.json", "metrics.jsonl", "status.json"):
-            subprocess.run(["rm", "-r", str(path)], check=True)
-    moved = RunOptions(root=(folder / "runs").rename(folder / "elsewhere"))
-    decided = decide(load_experiment("experiments/adr_0002.py"), moved)
+def test_decide_compare_and_board_read_the_run_directories_alone(both_arms: BothArms, folder: Path) -> None:
+    shutil.copytree(both_arms.folder / "experiments", folder / "experiments", dirs_exist_ok=True)
+    # neither weights nor pictures, and another place
+    shutil.copytree(both_arms.folder / "runs", folder / "moved", ignore=shutil.ignore_patterns("checkpoints", "samples", "adr.md"))
+    options = RunOptions(root=Path("moved"))
+    decided = decide(load_experiment("experiments/adr_0002.py"), options)
     assert decided.verdict.outcome == "accepted"
     assert decided.page == Path("docs/adr/0002-a-faster-start.md") and decided.page.exists()
-    assert {row.experiment_id: (row.verdict, row.done) for row in board(Path("experiments"), moved)} == {
+    assert {row.experiment_id: (row.verdict, row.done) for row in board(Path("experiments"), options)} == {
         "ADR-0001": ("accepted", 2),
         "ADR-0002": ("accepted", 2),
     }
-    by_metric = {row.metric: row for row in compare("2", None, moved).rows}
+    by_metric = {row.metric: row for row in compare("2", None, options).rows}
     assert by_metric["val/denoising"].a.n == 2

@@ -18,8 +18,8 @@ SECRET = "sk-4f1c9be07a2d45d8b3e6"
 
 def test_an_offline_run_holds_config_history_pictures_criteria_and_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", SECRET)
-    write_variant(folder / "experiments", "seeds=(0, 1)")
-    loaded = load_experiment("experiments/adr_0002.py", ("tracking.wandb=offline", f"tracking.tags=('{SECRET}',)"))
+    source = write_variant(folder / "experiments", f"seeds=(0, 1), context='the key is {SECRET}'")
+    loaded = load_experiment(source, ("tracking.wandb=offline",))
     display = Watching()
     done = run_seed(loaded, 0, RunOptions(command_line=("ddpm-exp", "run", SECRET)), display)
     run = RunDirectory.open(done.run)
@@ -42,7 +42,7 @@ def test_an_offline_run_holds_config_history_pictures_criteria_and_record(folder
         pictures = {int(item["images"]): item[f"{name}.path"] for item in log.history if f"{name}.path" in item}
         assert sorted(pictures) == [0, 48, 96]
         for images, path in pictures.items():
-            (copied,) = done.run.glob(f"wandb/*/files/{path}")
+            (copied,) = done.run.glob(f"wandb/offline-run-*/files/{path}")
             assert copied.read_bytes() == (run.samples / f"{name}-{images:010d}.png").read_bytes()
 
     assert log.summary["verdict"] == "inconclusive"
@@ -55,5 +55,6 @@ def test_an_offline_run_holds_config_history_pictures_criteria_and_record(folder
         "adr_0001.py",
         "adr_0002.py",
     }
+    assert SECRET in source.read_text()
     for path in done.run.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
