@@ -95,20 +95,30 @@ class RunDirectory:
         return [file for file in files if file.is_file()]
 
     def status(self) -> Status:
-        """What the run says of itself, corrected: "running" without a living process reads "interrupted".
+        """What the run says of itself, corrected: "running" without a living process reads "interrupted", and so
+        does a run whose status file is gone.
 
-        Raises RunError where the file is missing or damaged.
+        Raises RunError where the file is damaged.
         """
         file = self.path / STATUS
         try:
             return as_observed(Status.model_validate_json(file.read_bytes()))
+        except FileNotFoundError:
+            return Status(
+                state="interrupted",
+                total_images=self.manifest.units.total_images,
+                message="its status.json is gone; give the same command again to resume",
+                pid=0,
+                process_started=0.0,
+                host="",
+            )
         except OSError as error:
             raise refusal(file, error) from error
         except ValidationError as error:
             raise RunError(
                 f"damaged status: {error.errors()[0]['msg']}",
                 field=str(file),
-                fix="delete the file to have the run count as interrupted" if self.path.exists() else None,
+                fix="delete the file: the run then counts as interrupted, and the same command resumes it",
             ) from None
 
     def set_status(self, state: State, **facts: Any) -> None:

@@ -169,7 +169,7 @@ def _arguments(manifest: Manifest, run_path: Path, tracking: Tracking) -> dict[s
         "name": f"{manifest.experiment} seed {manifest.seed}",
         "group": f"{manifest.experiment}-{manifest.science_hash}",
         "job_type": manifest.job_type,
-        "tags": [*tracking.tags, manifest.experiment_id],
+        "tags": redact_all([*tracking.tags, manifest.experiment_id]),
         "config": redact_all(_config(manifest)),
         "resume": "allow",
         "settings": wandb.Settings(

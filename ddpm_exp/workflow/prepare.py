@@ -104,10 +104,6 @@ def lengths(experiment: Experiment, images_per_epoch: int) -> Units:
     """Steps and epochs as images, for this experiment's data."""
     training = experiment.training
     total = training.images(training.duration, images_per_epoch)
-    if total < training.images_per_step:
-        raise UserError(
-            "training needs at least one step", field="training.duration", value=training.duration, fix="write it longer"
-        )
     return Units(images_per_step=training.images_per_step, images_per_epoch=images_per_epoch, total_images=total)
 
 

@@ -109,18 +109,18 @@ def test_another_machines_run_is_believed_until_it_is_silent(run: RunDirectory) 
     assert run.status().state == "interrupted"
 
 
+def test_a_run_without_its_status_counts_as_interrupted(run: RunDirectory) -> None:
+    (run.path / "status.json").unlink()
+    status = run.status()
+    assert (status.state, status.total_images) == ("interrupted", 800) and "resume" in status.message
+
+
 def test_a_damaged_status_is_one_clear_message_and_can_be_replaced(run: RunDirectory) -> None:
     (run.path / "status.json").write_text("{")
     with pytest.raises(RunError, match="damaged status"):
         run.status()
     run.set_status("interrupted")
     assert run.status().state == "interrupted"
-
-
-def test_a_missing_status_is_one_clear_message(run: RunDirectory) -> None:
-    (run.path / "status.json").unlink()
-    with pytest.raises(RunError):
-        run.status()
 
 
 def test_writing_replaces_whole_files_and_leaves_no_temporary_ones(run: RunDirectory) -> None:

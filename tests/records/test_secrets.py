@@ -51,7 +51,7 @@ def test_no_secret_is_found_in_any_byte_of_a_run(tmp_path: Path, monkeypatch: py
     run.metrics.append(0, {"train/loss": 1.0})
     run.set_status("failed", message=everything, note=everything)
     run.write_text("adr.md", everything)
-    sink = WandbSink(Tracking(), "offline", lambda sentence: None)
+    sink = WandbSink(Tracking(tags=(SECRETS["HF_TOKEN"],)), "offline", lambda sentence: None)
     sink.start(run.manifest, run.path)
     sink.log(0, {"train/loss": 1.0})
     grid = run.samples / "grid.png"
