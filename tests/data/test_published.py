@@ -47,6 +47,7 @@ def test_larger_digits_are_the_same_pictures() -> None:
     assert float(correlation) > 0.97
 
 
+@pytest.mark.system
 @fashion
 def test_fashion_mnist_gets_a_black_border_of_two_pixels() -> None:
     bare, bordered = load(FashionMNIST(image_size=28)), load(FashionMNIST(image_size=32))
