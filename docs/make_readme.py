@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import make_cli
@@ -25,6 +26,9 @@ OUTPUT = DOCS / "quickstart.txt"
 PICTURES = DOCS / "pictures"
 RUNS = ROOT / "benchmarks" / "results" / "runs"
 COMMAND = ["ddpm-exp", "run", "experiments/quickstart.py", "--all"]
+QUIET = 0.5
+"""Load average below which a machine counts as idle."""
+
 SHOWN_ROWS = ("val/", "samples/")
 
 
@@ -34,11 +38,12 @@ def run_quickstart() -> None:
         shutil.copytree(ROOT / "experiments", Path(folder) / "experiments", ignore=shutil.ignore_patterns("__pycache__"))
         words = [sys.executable, "-m", "ddpm_exp.cli", *COMMAND[1:]]
         environment = {**os.environ, "COLUMNS": "110", "WANDB_MODE": "offline"}
+        busy = "; other programs were using them too" if os.getloadavg()[0] > QUIET else ""
         done = subprocess.run(words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
             sys.exit(f"the quickstart failed:\n{done.stdout}")
         printed = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
-        OUTPUT.write_text(f"{machine()}\n{printed}\n", encoding="utf-8")
+        OUTPUT.write_text(f"{machine()}{busy}\n{printed}\n", encoding="utf-8")
         grids = sorted(Path(folder).glob("runs/quickstart/*/0-*/samples/samples-*.png"))
         PICTURES.mkdir(exist_ok=True)
         shutil.copy(grids[-1], PICTURES / "quickstart.png")
@@ -51,23 +56,19 @@ def machine() -> str:
     import torch
 
     return (
-        f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} cores of an {platform.machine()} CPU, "
-        f"{platform.system()}"
+        f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{os.cpu_count()} cores of an {platform.machine()} CPU"
     )
 
 
 def quickstart() -> str:
-    """The recorded output without most of its progress lines, and what it ran on."""
+    """The recorded output up to the second seed, without most progress lines, then the verdict; and what it ran on."""
     where, *lines = OUTPUT.read_text(encoding="utf-8").splitlines()
-    kept: list[str] = []
-    left_out = 0
-    for number, line in enumerate(lines):
-        following = lines[number + 1] if number + 1 < len(lines) else ""
-        if _is_progress(line) and _is_progress(following):
-            left_out += 1
-            continue
-        kept.append(line)
-    told = f"{left_out} progress lines are left out" if left_out else "nothing is left out"
+    second = next(number for number, line in enumerate(lines) if line.endswith(", seed 1"))
+    verdict = next(number for number, line in enumerate(lines) if line.startswith("verdict:"))
+    first = [line for line, following in pairwise(lines[: second + 1]) if not (_is_progress(line) and _is_progress(following))]
+    kept = [*first, f"[seed 1: {verdict - second} lines like those of seed 0]", *lines[verdict:]]
+    told = f"left out above are those lines and {second - len(first)} progress lines of seed 0"
     return f"```text\n$ {' '.join(COMMAND)}\n" + "\n".join(kept) + f"\n```\n\n{where}; {told}."
 
 
