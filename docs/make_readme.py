@@ -26,7 +26,7 @@ OUTPUT = DOCS / "quickstart.txt"
 PICTURES = DOCS / "pictures"
 RUNS = ROOT / "benchmarks" / "results" / "runs"
 COMMAND = ["ddpm-exp", "run", "experiments/quickstart.py", "--all"]
-QUIET = 0.5
+QUIET = 1.0
 """Load average below which a machine counts as idle."""
 
 SHOWN_ROWS = ("val/", "samples/")

@@ -48,7 +48,7 @@ METRICS: tuple[Metric, ...] = (
         "samples/class_accuracy_of_real",
         "neither",
         "share",
-        "share of unseen real images that the same classifier gets right: the ceiling of samples/class_accuracy",
+        "share of unseen real images that the same classifier gets right; guided samples are more typical and may exceed it",
     ),
     Metric("samples/fid", "lower", "FID", "Frechet inception distance to the training images"),
 )

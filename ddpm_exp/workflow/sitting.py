@@ -38,6 +38,7 @@ class Sitting:
         self._checkpoint_images = training.images(training.checkpoint_every, epoch)
         self._evaluate_images = training.images(prepared.experiment.evaluation.every, epoch)
         self._started, self._first_images = time.monotonic(), runtime.trainer.images_seen
+        self._training_since = self._started
         self._seconds_before = run.status().seconds
 
     def go(self) -> bool:
@@ -46,6 +47,7 @@ class Sitting:
         self._run.set_status("running", images_seen=trainer.images_seen, total_images=total)
         try:
             self._evaluate_if_due(trainer.images_seen)
+            self._training_since = time.monotonic()
             complete = not self._asked() and train(
                 trainer,
                 log_images=self._log_images,
@@ -75,7 +77,7 @@ class Sitting:
 
     def _progress(self, images: int, values: dict[str, float]) -> Progress:
         total, done = self._prepared.units.total_images, images - self._first_images
-        left = (time.monotonic() - self._started) / done * (total - images) if done else None
+        left = (time.monotonic() - self._training_since) / done * (total - images) if done else None
         return Progress(images, total, images / self._prepared.units.images_per_epoch, values, left)
 
     def _on_images(self, images: int) -> None:
