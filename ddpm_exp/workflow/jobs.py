@@ -88,11 +88,10 @@ def _hours(prepared: Prepared, images_left: int, options: RunOptions) -> float |
 
 
 def go_on_command(loaded: Loaded, seed: int, options: RunOptions) -> str:
-    """The command that resumes this run."""
+    """The command that resumes this run, without the time limit that this sitting had."""
     words = ["ddpm-exp", "run", str(loaded.path), *loaded.overrides, "--seed", str(seed)]
     words += ["--smoke"] if options.smoke else []
     words += ["--gpu", options.gpu] if options.gpu else []
     words += ["--runs", str(options.root)] if options.root != Path("runs") else []
-    words += ["--max-hours", f"{options.max_hours:g}"] if options.max_hours else []
     words += ["--online"] if options.online else []
     return shlex.join(words)
