@@ -69,7 +69,7 @@ class _Batch:
     def __init__(self, network: nn.Module, x0: torch.Tensor, labels: torch.Tensor, first: int, artist: Artist) -> None:
         self.network, self.x0, self.artist = network, x0, artist
         self.numbers = torch.arange(first, first + len(x0), device=x0.device)
-        self.condition = artist.conditions.fixed(labels, artist.device, held_out=False)
+        self.condition = artist.conditions.fixed(labels, artist.device, held_out=False, turns=self.numbers)
         self.eps = draws.normal(EVALUATION_SEED, "validation/noise", self.numbers, tuple(x0.shape[1:]))
 
     def _output(self, x: torch.Tensor, c_noise: torch.Tensor) -> torch.Tensor:

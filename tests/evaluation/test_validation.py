@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from support.ideal_denoiser import IdealDenoiser, least_error
-from support.tiny_training import lively_network, tiny_artist
+from support.tiny_training import digit_conditions, lively_network, tiny_artist
 
 from ddpm_exp.data.conditions import NoConditions
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.evaluation.validation import Errors, HeldOut, validate
+from ddpm_exp.spec.condition import Prompts
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.evaluation import Evaluation
 
@@ -65,6 +66,14 @@ def test_errors_do_not_depend_on_how_held_out_images_are_batched() -> None:
         found = validated(Diffusion(), held_out=few, batch=batch)
         assert found.values == pytest.approx(whole.values, rel=1e-5)
         torch.testing.assert_close(found.reconstructions, whole.reconstructions)
+
+
+def test_the_wording_that_an_image_is_shown_with_does_not_depend_on_batches() -> None:
+    conditions = digit_conditions(Prompts())
+    network = lively_network(conditions=conditions)
+    few = HeldOut(torch.zeros(20, 1, 8, 8), torch.arange(20) % 10)
+    whole, parts = (validate(network, few, tiny_artist(conditions=conditions, batch=batch), SPEC).values for batch in (20, 11))
+    assert parts == pytest.approx(whole, rel=1e-5)
 
 
 def test_fewer_held_out_images_than_are_shown_are_all_shown() -> None:
