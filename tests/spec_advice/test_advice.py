@@ -146,6 +146,16 @@ CASES: dict[str, tuple[Experiment, str, tuple[str, ...]]] = {
     "rare_evaluation": (_with(CLOTHES, evaluation={"every": "100 epochs"}), "rare_evaluation", ("000", "002", "004")),
     "small_fid": (_with(CLOTHES, evaluation={"fid": FID(images=2000)}), "small_fid", ("001", "Heusel et al. 2017")),
     "single_seed": (CLOTHES.but(decision=_decided((0,), DENOISING)), "single_seed", ("arithmetic",)),
+    "unmeasured_point: beyond the end": (
+        CLOTHES.but(decision=_decided((0, 1), metric("val/denoising", at="300 epochs") <= 0.1)),
+        "unmeasured_point",
+        ("arithmetic",),
+    ),
+    "unmeasured_point: between evaluations": (
+        CLOTHES.but(decision=_decided((0, 1), metric("val/denoising", at="15 epochs") <= 0.1)),
+        "unmeasured_point",
+        ("arithmetic",),
+    ),
     "many_workers": (_with(CLOTHES, hardware={"workers": 8}), "many_workers", ("000", "003")),
 }
 """Name: experiment, the rule that must speak, and exactly the guides that it must cite."""

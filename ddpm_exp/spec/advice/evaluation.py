@@ -38,4 +38,25 @@ def single_seed(case: Case) -> Advice | None:
     return Advice("decision.seeds", decision.seeds, says, ("arithmetic",), "plan at least two seeds, better three: (0, 1, 2)")
 
 
-RULES = (rare_evaluation, small_fid, single_seed)
+@rule(
+    "a criterion asks about a point that no evaluation measures",
+    reads=("decision.accept_when", "decision.reject_when", "evaluation.every", "training.duration"),
+    guides=("arithmetic",),
+)
+def unmeasured_point(case: Case) -> Advice | None:
+    decision, evaluation, training = case.experiment.decision, case.experiment.evaluation, case.experiment.training
+    every, total = case.images(evaluation.every), case.images(training.duration)
+    if decision is None or every is None or total is None:
+        return None
+    for criterion in (*decision.accept_when, *decision.reject_when):
+        point = None if criterion.at_point is None else case.images(criterion.at_point)
+        measured = point is None or point == total or (point < total and point % every == 0)
+        if measured or not criterion.metric.startswith(("val/", "samples/")):
+            continue
+        says = f"it stays open: evaluations come every {evaluation.every} until {training.duration}"
+        fix = f"train for {criterion.at_point} or longer, or evaluate at a divisor of {criterion.at_point}"
+        return Advice("decision", str(criterion), says, ("arithmetic",), fix)
+    return None
+
+
+RULES = (rare_evaluation, small_fid, single_seed, unmeasured_point)
