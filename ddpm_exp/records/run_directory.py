@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from pathlib import Path
@@ -125,11 +126,10 @@ class RunDirectory:
         """Write the state. `images_seen`, `total_images`, `seconds` and `message` have their own fields, anything else
         goes to `facts`; what is not given stays as it was, except the message, which belongs to one state."""
         values: dict[str, Any] = {"images_seen": 0, "total_images": self.manifest.units.total_images, "seconds": 0.0, "facts": {}}
-        try:
+        # No status yet, or a damaged one, has nothing to keep: what follows replaces it.
+        with contextlib.suppress(OSError, ValueError, TypeError):
             before = json.loads((self.path / STATUS).read_bytes())
             values.update({name: before[name] for name in values if name in before})
-        except (OSError, ValueError, TypeError):
-            pass  # no status yet, or a damaged one: what follows replaces it
         own = {name: facts.pop(name) for name in ("images_seen", "total_images", "seconds", "message") if name in facts}
         values |= own | {"facts": {**values["facts"], **facts}}
         status = Status(state=state, updated=now(), **{**values, **this_process()})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from support.nobodys_wandb import nobodys_wandb  # noqa: F401 - a fixture for this folder
 from support.tiny_experiment import Watching, write_tiny, write_variant
 from typer.testing import CliRunner
 
@@ -26,19 +26,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _nobodys_wandb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No login, no settings and no caches of the user who runs the tests, whose folders stay untouched."""
-    home = str(tmp_path_factory.mktemp("home"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("WANDB_")]:
-            patch.delenv(name)
-        for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
-            patch.setenv(name, home)
-        patch.setenv("NETRC", f"{home}/netrc")
-        yield
 
 
 @pytest.fixture
