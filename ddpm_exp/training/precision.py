@@ -23,14 +23,14 @@ class LossScale:
     """
 
     def __init__(self, device: torch.device, precision: Precision, interval: int = 2000) -> None:
-        self._adapts = precision == "fp16"
+        self.adapts = precision == "fp16"
         self._interval = interval
-        self.scale = torch.tensor(2.0**16 if self._adapts else 1.0, device=device)
+        self.scale = torch.tensor(2.0**16 if self.adapts else 1.0, device=device)
         self._finite_steps = torch.zeros((), device=device)
 
     def update(self, bad: torch.Tensor) -> None:
         """Account for one optimizer step; `bad` is 1.0 where its gradient was not finite, else 0.0."""
-        if not self._adapts:
+        if not self.adapts:
             return
         self._finite_steps = (self._finite_steps + 1) * (1 - bad)
         grown = self._finite_steps >= self._interval

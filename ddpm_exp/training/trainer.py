@@ -87,7 +87,8 @@ class Trainer:
 
     def _update(self, loss: torch.Tensor, gradients: list[torch.Tensor]) -> None:
         """Unscale, clip and apply the gradient, or skip the step on the device if anything is not finite."""
-        torch._foreach_mul_(gradients, 1.0 / self.loss_scale.scale)
+        if self.loss_scale.adapts:  # otherwise the scale is 1, and this a pass over all gradients for nothing
+            torch._foreach_mul_(gradients, 1.0 / self.loss_scale.scale)
         norm = torch.nn.utils.get_total_norm(gradients)
         bad = 1.0 - (torch.isfinite(norm) & torch.isfinite(loss)).float()
         if self._spec.gradient_clip is not None:
