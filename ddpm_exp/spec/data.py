@@ -1,4 +1,4 @@
-"""Which images an experiment trains on and holds out. Says nothing about how they are loaded."""
+"""Which data an experiment trains on and holds out. Says nothing about how they are loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Literal, NamedTuple
 from annotated_types import Ge, Gt, Le
 from pydantic import Field
 
-from ddpm_exp.spec.base import EXECUTION, Spec
+from ddpm_exp.spec.base import EXECUTION
+from ddpm_exp.spec.vectors import Examples, Gaussians, Points, Sequences, Table
 
 
 class Shape(NamedTuple):
@@ -18,13 +19,7 @@ class Shape(NamedTuple):
     width: int
 
 
-class _Images(Spec):
-    subset: Annotated[int, Gt(0)] | None = None
-    """Train on this many images, fixed and class-balanced, chosen by `subset_seed`; they define the epoch. None: all."""
-
-    subset_seed: Annotated[int, Ge(0)] = 0
-    """Which images `subset` takes: the same for every arm and every training seed."""
-
+class _Images(Examples):
     flip: bool = False
     """Mirror training images left to right with probability 1/2. Held-out and reference images are never mirrored."""
 
@@ -82,23 +77,53 @@ class ImageFolder(_Images):
     """Share of images held out, chosen by a hash of each file's relative path."""
 
 
-Data = Annotated[Digits | FashionMNIST | CIFAR10 | ImageFolder, Field(discriminator="kind")]
+Data = Annotated[
+    Digits | FashionMNIST | CIFAR10 | ImageFolder | Table | Sequences | Points | Gaussians, Field(discriminator="kind")
+]
 """Any data set."""
 
+Images = Digits | FashionMNIST | CIFAR10 | ImageFolder
+"""Any data set of images."""
 
-def shape_of(data: Data) -> Shape:
-    """Channels, height and width of the images that the network sees."""
+Family = Literal["image", "vector", "sequence", "points"]
+"""What an example is: [C, H, W], [features], [channels, length] or [dimensions, count]."""
+
+
+def family_of(data: Data) -> Family:
+    """What one example of `data` is."""
+    families: dict[str, Family] = {"table": "vector", "gaussians": "vector", "sequences": "sequence", "points": "points"}
+    return families.get(data.kind, "image")
+
+
+def shape_of(data: Data) -> tuple[int, ...]:
+    """Sizes of one example as the network sees it (see `Family`); a `Shape` for images.
+
+    Raises ValueError for a table, whose columns only the file can tell: see `data.shapes`.
+    """
+    if isinstance(data, Gaussians):
+        return (len(data.means[0]),)
+    if isinstance(data, Sequences):
+        return (data.channels, data.length)
+    if isinstance(data, Points):
+        return (data.dimensions, data.count)
+    if isinstance(data, Table):
+        raise ValueError("how many features a table has is known to its file alone")
     channels = data.channels if isinstance(data, ImageFolder) else {"digits": 1, "fashion-mnist": 1, "cifar10": 3}[data.kind]
     return Shape(channels, data.image_size, data.image_size)
 
 
+_CLASSES = {"digits": 10, "fashion-mnist": 10, "cifar10": 10, "waves": 3, "outlines": 3, "wine": 3, "breast-cancer": 2, "iris": 3}
+
+
 def class_count(data: Data) -> int | None:
-    """Number of classes where the spec alone knows it; None for a folder, whose sub-folders decide."""
-    return None if data.kind == "folder" else 10
+    """Number of classes where the spec alone knows it; None where only files can tell."""
+    if isinstance(data, Gaussians):
+        return len(data.means)
+    return _CLASSES.get(data.source if isinstance(data, Table | Sequences | Points) else data.kind)
 
 
 def training_images(data: Data) -> int | None:
-    """Images in one epoch where the spec alone knows it; None for a folder without `subset`."""
+    """Examples in one epoch where the spec alone knows it; None where only files can tell and there is no `subset`."""
     everything = {"digits": 1438, "fashion-mnist": 60_000, "cifar10": 50_000}.get(data.kind)
     if data.subset is None or everything is None:
         return data.subset or everything
