@@ -7,49 +7,59 @@ from typing import Literal
 
 from torch import nn
 
-from ddpm_exp.models.conditions import ClassFeatures
-from ddpm_exp.models.text import TextEncoder
-from ddpm_exp.models.unet import UNetNetwork
-from ddpm_exp.spec.data import Shape
-from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.model import DiT, EncoderDecoder, Model, UNet
 
 
 @dataclass(frozen=True)
-class ConditionSize:
-    """How large the network's view of its condition is. Fields that a kind does not use stay 0."""
+class ConditionInput:
+    """One part of what a network is told, under the key `kind` of its condition. Sizes that a kind does not use stay 0.
 
-    kind: Literal["none", "class", "prompt"]
-    classes: int = 0
-    """Number of classes; label `classes` is the null label."""
-
-    vocabulary: int = 0
-    """Number of token ids: 0 is padding, 1 an unknown word."""
-
-    length: int = 0
-    """Tokens per prompt, padding included."""
-
-    width: int = 0
-    """Features per token."""
-
-    layers: int = 0
-    """Transformer layers of the text encoder."""
-
-
-def build_network(model: UNet, condition: ConditionSize, shape: Shape) -> nn.Module:
-    """A network with forward(x, c_noise, condition) -> [B, C, H, W], of fresh weights from torch's global generator.
-
-    x: [B, C, H, W] as `shape` says. c_noise: float [B], also between whole indices. condition: None for kind "none",
-    int64 labels [B] for "class", int64 token ids [B, length] for "prompt".
+    | kind | the tensor | hidden |
+    |---|---|---|
+    | class | int64 [B] | label `classes` |
+    | prompt | token ids, int64 [B, length]: 0 is padding, 1 an unknown word | padding alone |
+    | states | token states, float [B, length, width + 1], the last feature 1 where a word is | zeros |
+    | image | float [B, channels, H, W], the last channel says where something is known | zeros |
+    | values | float [B, 2 count]: standardised values, then 1 where one is said | zeros |
     """
-    encoder: nn.Module | None = None
-    if condition.kind == "class":
-        encoder = ClassFeatures(condition.classes, model.time_embedding)
-    elif condition.kind == "prompt":
-        encoder = TextEncoder(
-            vocabulary=condition.vocabulary,
-            length=condition.length,
-            width=condition.width,
-            layers=condition.layers,
-            out=model.time_embedding,
-        )
-    return UNetNetwork(model, shape, encoder)
+
+    kind: Literal["class", "prompt", "states", "image", "values"]
+    by: Literal["embedding", "concatenation", "cross-attention"]
+    classes: int = 0
+    vocabulary: int = 0
+    length: int = 0
+    width: int = 0
+    layers: int = 0
+    """Transformer layers of the text encoder that is trained with the network."""
+
+    channels: int = 0
+    count: int = 0
+
+
+def build_network(
+    model: Model, inputs: tuple[ConditionInput, ...], shape: tuple[int, ...], *, outputs: int = 1, timesteps: int = 0
+) -> nn.Module:
+    """A network with forward(x, c_noise, condition) -> [B, outputs * C, ...], of fresh weights from torch's global generator.
+
+    x: float [B, *shape]. c_noise: float [B], also between whole indices. condition: None if `inputs` is empty, else a dict
+    with one tensor per input, under its kind. `outputs` = 2 doubles the channels of the output, for a learnt variance.
+    `timesteps`: whole times of the schedule, which `time_features = "learned"` needs.
+
+    Raises ValueError for a shape of another family than the network is for, or a table of times without times.
+    """
+    # A network's file is read when it is asked for: a U-Net needs no transformer.
+    if isinstance(model, UNet):
+        from ddpm_exp.models.unet import UNetNetwork
+
+        return UNetNetwork(model, inputs, shape, outputs=outputs, timesteps=timesteps)
+    if isinstance(model, EncoderDecoder):
+        from ddpm_exp.models.encoder_decoder import EncoderDecoderNetwork
+
+        return EncoderDecoderNetwork(model, inputs, shape, outputs=outputs, timesteps=timesteps)
+    if isinstance(model, DiT):
+        from ddpm_exp.models.dit import DiTNetwork
+
+        return DiTNetwork(model, inputs, shape, outputs=outputs, timesteps=timesteps)
+    from ddpm_exp.models.mlp import MLPNetwork
+
+    return MLPNetwork(model, inputs, shape, outputs=outputs, timesteps=timesteps)
