@@ -136,6 +136,10 @@ class Diffusion(Spec):
         """Whether the last time is pure noise: alpha = 0."""
         return self.zero_terminal_snr or self.schedule in ENDS_AT_NOISE
 
+    def has(self, field: str) -> bool:
+        """Whether `field` means something on this schedule."""
+        return self.schedule in _BELONGS.get(field, (self.schedule,))
+
     @model_validator(mode="after")
     def _rules(self) -> Diffusion:
         self._fields_belong()

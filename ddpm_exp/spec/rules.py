@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddpm_exp.spec.base import broken
-from ddpm_exp.spec.data import training_images
+from ddpm_exp.spec.condition import parts_of
+from ddpm_exp.spec.data import family_of, training_images
+from ddpm_exp.spec.fits import FITS
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.schedule import covered_log_snr
 
@@ -15,25 +17,44 @@ if TYPE_CHECKING:
 
 def check_rules(experiment: Experiment) -> None:
     """Raise the first broken rule as a `PydanticCustomError` with field, value, rule and fix."""
-    for rule in (_sampling_steps, _subset, _image_size, _attention, _precision, _micro_batch, _conditioned, _log_snr_grid):
+    for rule in (*FITS, _sampling_steps, _learned_variance, _thresholds, _subset, _precision, _micro_batch, _guided, _log_snr_grid):
         rule(experiment)
 
 
 def _sampling_steps(e: Experiment) -> None:
-    if e.sampling.steps > e.diffusion.timesteps:
+    if e.diffusion.discrete and e.sampling.steps > e.diffusion.timesteps:
         raise broken(
             f"sampling cannot take more steps than the {e.diffusion.timesteps} timesteps of the diffusion",
             field="sampling.steps",
             value=e.sampling.steps,
             fix=f"take sampling.steps <= {e.diffusion.timesteps}",
         )
-    if e.sampling.sampler == "ddpm" and e.sampling.eta != 0:
+
+
+def _learned_variance(e: Experiment) -> None:
+    if e.sampling.variance == "learned" and not e.diffusion.learned_variance:
         raise broken(
-            "eta belongs to DDIM; the ancestral sampler's noise is sampling.variance",
-            field="sampling.eta",
-            value=e.sampling.eta,
-            fix="remove eta, or set sampling.sampler to 'ddim'",
+            "the network says a variance only where it learns one",
+            field="sampling.variance",
+            value="learned",
+            fix="set diffusion.learned_variance to True, or sampling.variance to 'small' or 'large'",
         )
+
+
+def _thresholds(e: Experiment) -> None:
+    if family_of(e.data) == "image":
+        return
+    for field, present in (
+        ("sampling.dynamic_threshold", e.sampling.dynamic_threshold is not None),
+        ("evaluation.fid", e.evaluation.fid is not None),
+    ):
+        if present:
+            raise broken(
+                f"this is for images, which live in [-1, 1], and {e.data.kind} holds none",
+                field=field,
+                value=True,
+                fix="leave it out",
+            )
 
 
 def _subset(e: Experiment) -> None:
@@ -45,30 +66,6 @@ def _subset(e: Experiment) -> None:
             value=e.data.subset,
             fix=f"take at most {everything}, or None for all",
         )
-
-
-def _image_size(e: Experiment) -> None:
-    size, factor = e.data.image_size, 2**e.model.downsamplings
-    if size % factor or size // factor < 2:
-        raise broken(
-            f"the image is halved {e.model.downsamplings} times (one less than model.multipliers has entries), so its side must "
-            f"divide by {factor} and stay at least 2 pixels; {e.data.kind} is {size} pixels",
-            field="model.multipliers",
-            value=e.model.multipliers,
-            fix="take fewer multipliers or another data.image_size",
-        )
-
-
-def _attention(e: Experiment) -> None:
-    sides = [e.data.image_size // 2**level for level in range(e.model.downsamplings + 1)]
-    for resolution in e.model.attention_resolutions:
-        if resolution not in sides:
-            raise broken(
-                f"attention is at a resolution that the network passes through: {', '.join(map(str, sides))}",
-                field="model.attention_resolutions",
-                value=resolution,
-                fix="choose among these, or () for attention in the middle only",
-            )
 
 
 def _precision(e: Experiment) -> None:
@@ -95,22 +92,23 @@ def _micro_batch(e: Experiment) -> None:
         )
 
 
-def _conditioned(e: Experiment) -> None:
-    guided = e.sampling.guidance_scale != 1.0
-    if guided and e.condition.kind == "none":
-        raise broken(
-            "guidance needs a condition",
-            field="sampling.guidance_scale",
-            value=e.sampling.guidance_scale,
-            fix="set condition to ClassLabels() or Prompts(), or guidance_scale to 1",
-        )
-    if guided and e.condition.kind != "none" and e.condition.dropout == 0:
-        raise broken(
-            "guidance needs an unconditional model, which training makes by hiding conditions",
-            field="condition.dropout",
-            value=0.0,
-            fix="set condition.dropout to 0.1, or sampling.guidance_scale to 1",
-        )
+def _guided(e: Experiment) -> None:
+    guided, parts = e.sampling.guidance_scale != 1.0, parts_of(e.condition)
+    if guided and e.sampling.guide is None:
+        if not parts:
+            raise broken(
+                "guidance needs a condition",
+                field="sampling.guidance_scale",
+                value=e.sampling.guidance_scale,
+                fix="set condition to ClassLabels() or Prompts(), or guidance_scale to 1; or name a run in sampling.guide",
+            )
+        if any(part.dropout == 0 for part in parts):
+            raise broken(
+                "guidance needs an unconditional model, which training makes by hiding conditions",
+                field="condition.dropout",
+                value=0.0,
+                fix="set condition.dropout to 0.1, or sampling.guidance_scale to 1",
+            )
     if e.sampling.weights == "ema" and e.training.ema_half_life is None:
         raise broken(
             "sampling from averaged weights needs EMA",
