@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ddpm_exp.data.downloads import cache_folder, download
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
 from ddpm_exp.spec.data import CIFAR10
 from ddpm_exp.spec.errors import UserError
 
@@ -28,7 +28,7 @@ def find(data: CIFAR10) -> Path:
     return root
 
 
-def load_cifar10(data: CIFAR10) -> tuple[ImageSet, ImageSet]:
+def load_cifar10(data: CIFAR10) -> tuple[Examples, Examples]:
     """Training (50,000) and held-out (10,000) images, uint8 [N, 3, 32, 32]. torchvision verifies every file's checksum."""
     from torchvision import datasets
 
@@ -44,7 +44,7 @@ def load_cifar10(data: CIFAR10) -> tuple[ImageSet, ImageSet]:
         ) from error
 
 
-def _image_set(dataset: Any) -> ImageSet:
+def _image_set(dataset: Any) -> Examples:
     """torchvision's uint8 [N, H, W, C] array and list of labels."""
     images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.tensor(dataset.targets, dtype=torch.int64), CLASS_NAMES)
+    return Examples(images, torch.tensor(dataset.targets, dtype=torch.int64), CLASS_NAMES)

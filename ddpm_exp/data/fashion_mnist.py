@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ddpm_exp.data.downloads import cache_folder, download
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
 from ddpm_exp.spec.data import FashionMNIST
 from ddpm_exp.spec.errors import UserError
 
@@ -37,7 +37,7 @@ def find(data: FashionMNIST) -> Path:
     return torchvisions
 
 
-def load_fashion_mnist(data: FashionMNIST) -> tuple[ImageSet, ImageSet]:
+def load_fashion_mnist(data: FashionMNIST) -> tuple[Examples, Examples]:
     """Training (60,000) and held-out (10,000) images, uint8 [N, 1, S, S], with a black border of 2 pixels for S = 32."""
     folder = find(data)
     return _read(folder, "train", data.image_size), _read(folder, "held_out", data.image_size)
@@ -52,7 +52,7 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
-def _read(folder: Path, part: str, side: int) -> ImageSet:
+def _read(folder: Path, part: str, side: int) -> Examples:
     image_file, label_file, count = _FILES[part]
     images = _idx(folder, image_file, (count, 28, 28))
     labels = _idx(folder, label_file, (count,)).long()
@@ -62,7 +62,7 @@ def _read(folder: Path, part: str, side: int) -> ImageSet:
     border = (side - 28) // 2
     padded = torch.zeros(count, 1, side, side, dtype=torch.uint8)
     padded[:, 0, border : border + 28, border : border + 28] = images
-    return ImageSet(padded, labels, CLASS_NAMES)
+    return Examples(padded, labels, CLASS_NAMES)
 
 
 def _idx(folder: Path, name: str, shape: tuple[int, ...]) -> Tensor:

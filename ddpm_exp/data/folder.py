@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
+from ddpm_exp.data.image_values import FILE, OF_PIXELS, read_values
 from ddpm_exp.data.square import square_pixels
 from ddpm_exp.spec.data import ImageFolder
 from ddpm_exp.spec.errors import UserError
@@ -30,11 +31,12 @@ def require_images(data: ImageFolder) -> Path:
     return root
 
 
-def load_folder(data: ImageFolder) -> tuple[ImageSet, ImageSet]:
+def load_folder(data: ImageFolder, names: tuple[str, ...] = ()) -> tuple[Examples, Examples]:
     """Training and held-out images, uint8 [N, C, S, S], ordered by relative path.
 
     Classes are the first-level sub-folders, if every image lies in one. An image is held out if the hash of its relative path
-    falls below `held_out_share`; at least one image is, and at least one trains. Raises UserError naming unreadable images.
+    falls below `held_out_share`; at least one image is, and at least one trains. Those of
+    `names` that values.csv gives come in their own units, float64.    Raises UserError naming unreadable images.
     """
     root = require_images(data)
     paths = sorted(_files(root))
@@ -42,9 +44,17 @@ def load_folder(data: ImageFolder) -> tuple[ImageSet, ImageSet]:
         raise _wrong(data, "the folder holds a single image, but one is needed to train on and one to hold out", "add images")
     images = _decode(data, root, paths)
     labels, class_names = _classes(paths)
-    every = ImageSet(images, labels, class_names)
+    values = read_values(data, root, paths, names)
+    told = tuple(name for name in names if name not in OF_PIXELS)
+    every = Examples(images, labels, class_names, None if values is None else torch.from_numpy(values), told)
     held_out = _held_out(paths, data.held_out_share)
     return every.take((~held_out).nonzero().flatten()), every.take(held_out.nonzero().flatten())
+
+
+def beside(data: ImageFolder) -> bytes:
+    """What lies in the folder with the images and belongs to the data: the bytes of its values.csv, if there is one."""
+    path = Path(data.root).expanduser() / FILE
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _files(root: Path) -> Iterator[str]:

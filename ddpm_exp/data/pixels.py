@@ -36,6 +36,12 @@ def assert_model_range(images: Tensor) -> None:
         raise _wrong(f"{float(between.float().mean()):.0%} of them lie between two levels, as in images scaled to [0, 1]")
 
 
+def assert_finite(x: Tensor) -> None:
+    """Raise RunError unless every number of scaled, non-image data is finite. Waits for the device; meant for the first batch."""
+    if not bool(torch.isfinite(x).all()):
+        raise RunError("training examples hold numbers that are not finite", field="data", fix="clean the data's file")
+
+
 def _wrong(what: str) -> RunError:
     return RunError(
         f"training images are the 256 levels of 8-bit pixels scaled to [-1, 1], but {what}",

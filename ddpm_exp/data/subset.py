@@ -7,11 +7,11 @@ import hashlib
 import torch
 from torch import Tensor
 
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
 from ddpm_exp.spec.errors import UserError
 
 
-def take_subset(train: ImageSet, size: int | None, seed: int) -> ImageSet:
+def take_subset(train: Examples, size: int | None, seed: int) -> Examples:
     """`size` of the images in their published order, chosen by `seed` alone; all of them for None.
 
     Classes get equal shares as far as they reach; where `size` does not divide, earlier classes get one more.

@@ -4,28 +4,28 @@ import pytest
 import torch
 
 from ddpm_exp.data.batches import Batches
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
 from ddpm_exp.data.order import index_of
 from ddpm_exp.data.pixels import to_model_range, to_uint8
 from ddpm_exp.diffusion.draws import uniform
 
 
 @pytest.fixture
-def images() -> ImageSet:
+def images() -> Examples:
     pixels = torch.randint(0, 256, (300, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return ImageSet(pixels, torch.arange(300) % 3, ("a", "b", "c"))
+    return Examples(pixels, torch.arange(300) % 3, ("a", "b", "c"))
 
 
-def test_a_batch_is_the_images_of_its_ordinals_with_their_labels(images: ImageSet) -> None:
+def test_a_batch_is_the_images_of_its_ordinals_with_their_labels(images: Examples) -> None:
     x0, labels = Batches(images, 4, False, "cpu", uniform).batch(torch.arange(290, 310))
     index = index_of(4, torch.arange(290, 310), 300)
-    assert torch.equal(x0, to_model_range(images.images[index]))
+    assert torch.equal(x0, to_model_range(images.x[index]))
     assert labels is not None
     assert images.labels is not None
     assert torch.equal(labels, images.labels[index])
 
 
-def test_slicing_a_step_changes_nothing(images: ImageSet) -> None:
+def test_slicing_a_step_changes_nothing(images: Examples) -> None:
     batches = Batches(images, 4, True, "cpu", uniform)
     whole, labels = batches.batch(torch.arange(64))
     parts = [Batches(images, 4, True, "cpu", uniform).batch(torch.arange(first, first + 16)) for first in range(0, 64, 16)]
@@ -34,7 +34,7 @@ def test_slicing_a_step_changes_nothing(images: ImageSet) -> None:
     assert torch.equal(torch.cat([label for _, label in parts if label is not None]), labels)
 
 
-def test_flips_mirror_left_and_right_for_half_of_the_images(images: ImageSet) -> None:
+def test_flips_mirror_left_and_right_for_half_of_the_images(images: Examples) -> None:
     ordinals = torch.arange(3000)
     plain, _ = Batches(images, 4, False, "cpu", uniform).batch(ordinals)
     flipped, _ = Batches(images, 4, True, "cpu", uniform).batch(ordinals)
@@ -44,7 +44,7 @@ def test_flips_mirror_left_and_right_for_half_of_the_images(images: ImageSet) ->
     assert 0.45 < float(mirrored.float().mean()) < 0.55
 
 
-def test_an_image_is_not_flipped_the_same_way_in_every_epoch(images: ImageSet) -> None:
+def test_an_image_is_not_flipped_the_same_way_in_every_epoch(images: Examples) -> None:
     batches = Batches(images, 4, True, "cpu", uniform)
     epochs = []
     for epoch in range(2):
@@ -55,12 +55,12 @@ def test_an_image_is_not_flipped_the_same_way_in_every_epoch(images: ImageSet) -
     assert 0.35 < float(same) < 0.65
 
 
-def test_images_without_classes_give_no_labels(images: ImageSet) -> None:
-    assert Batches(ImageSet(images.images, None, ()), 0, False, "cpu", uniform).batch(torch.arange(2))[1] is None
+def test_images_without_classes_give_no_labels(images: Examples) -> None:
+    assert Batches(Examples(images.x, None, ()), 0, False, "cpu", uniform).batch(torch.arange(2))[1] is None
 
 
-def test_a_batch_larger_than_the_data_spans_epochs(images: ImageSet) -> None:
+def test_a_batch_larger_than_the_data_spans_epochs(images: Examples) -> None:
     few = images.take(torch.arange(3))
     x0, _ = Batches(few, 0, False, "cpu", uniform).batch(torch.arange(12))
-    counts = [int((to_uint8(x0) == image).flatten(1).all(1).sum()) for image in few.images]
+    counts = [int((to_uint8(x0) == image).flatten(1).all(1).sum()) for image in few.x]
     assert counts == [4, 4, 4]

@@ -39,7 +39,7 @@ def test_first_level_folders_are_the_classes_and_deeper_files_belong_to_them(pet
     assert splits.held_out.labels is not None
     both = torch.cat([splits.train.labels, splits.held_out.labels])
     assert both.bincount().tolist() == [20, 20]
-    assert splits.train.images.shape[1:] == (3, 8, 8)
+    assert splits.train.x.shape[1:] == (3, 8, 8)
 
 
 def test_every_image_file_counts_but_hidden_and_other_files_do_not(pets: Path) -> None:
@@ -76,8 +76,8 @@ def test_adding_images_moves_none_across_the_split(pets: Path) -> None:
         _noise(pets / "cat" / f"{k}.png", k)
     after = load(_folder(pets, held_out_share=0.3))
     for part in ("train", "held_out"):
-        old = {image.numpy().tobytes() for image in getattr(before, part).images}
-        assert old <= {image.numpy().tobytes() for image in getattr(after, part).images}
+        old = {image.numpy().tobytes() for image in getattr(before, part).x}
+        assert old <= {image.numpy().tobytes() for image in getattr(after, part).x}
     assert 0.1 < len(after.held_out) / 50 < 0.5
 
 

@@ -20,8 +20,8 @@ def test_the_spec_knows_shape_and_count_before_loading(data: Data) -> None:
     splits = load(data)
     assert len(splits.train) == training_images(data)
     for part in (splits.train, splits.held_out):
-        assert tuple(part.images.shape[1:]) == shape_of(data)
-        assert part.images.dtype == torch.uint8
+        assert tuple(part.x.shape[1:]) == shape_of(data)
+        assert part.x.dtype == torch.uint8
         assert part.labels is not None
         assert sorted(set(part.labels.tolist())) == list(range(10))
         assert len(part.class_names) == 10
@@ -35,13 +35,13 @@ def test_digits_hold_out_every_fifth_image_and_use_all_levels_of_the_scan() -> N
     assert (len(splits.train), len(splits.held_out)) == (1438, 359)
     assert splits.held_out.labels is not None
     assert splits.held_out.labels.tolist() == published.target[4::5].tolist()
-    np.testing.assert_allclose(splits.held_out.images[:, 0].double().numpy() * 16 / 255, published.images[4::5], atol=0.032)
-    assert int(splits.train.images.max()) == 255
-    assert len(set(splits.train.images.flatten().tolist())) == 17
+    np.testing.assert_allclose(splits.held_out.x[:, 0].double().numpy() * 16 / 255, published.images[4::5], atol=0.032)
+    assert int(splits.train.x.max()) == 255
+    assert len(set(splits.train.x.flatten().tolist())) == 17
 
 
 def test_larger_digits_are_the_same_pictures() -> None:
-    small, large = load(Digits()).train.images, load(Digits(image_size=16)).train.images
+    small, large = load(Digits()).train.x, load(Digits(image_size=16)).train.x
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
     correlation = torch.corrcoef(torch.stack([small.float().flatten(), shrunk.flatten()]))[0, 1]
     assert float(correlation) > 0.97
@@ -51,9 +51,9 @@ def test_larger_digits_are_the_same_pictures() -> None:
 @fashion
 def test_fashion_mnist_gets_a_black_border_of_two_pixels() -> None:
     bare, bordered = load(FashionMNIST(image_size=28)), load(FashionMNIST(image_size=32))
-    assert torch.equal(bordered.held_out.images[:, :, 2:30, 2:30], bare.held_out.images)
-    assert int(bordered.train.images[:, :, [0, 1, 30, 31]].max()) == 0
-    assert int(bordered.train.images[:, :, :, [0, 1, 30, 31]].max()) == 0
+    assert torch.equal(bordered.held_out.x[:, :, 2:30, 2:30], bare.held_out.x)
+    assert int(bordered.train.x[:, :, [0, 1, 30, 31]].max()) == 0
+    assert int(bordered.train.x[:, :, :, [0, 1, 30, 31]].max()) == 0
     assert bare.train.labels is not None
     assert [bare.train.class_names[k] for k in bare.train.labels[:4]] == ["ankle boot", "t-shirt", "t-shirt", "dress"]
 
@@ -102,7 +102,7 @@ def test_fashion_mnist_is_read_from_a_folder_plain_or_packed(idx_folder: Path) -
     require(FashionMNIST(root=str(idx_folder)))
     train = load(FashionMNIST(root=str(idx_folder), image_size=28)).train
     expected = np.random.default_rng(0).integers(0, 256, (100, 28, 28))
-    assert np.array_equal(train.images[:100, 0].numpy(), expected)
+    assert np.array_equal(train.x[:100, 0].numpy(), expected)
 
 
 def test_torchvisions_layout_below_the_root_is_found(idx_folder: Path, tmp_path: Path) -> None:

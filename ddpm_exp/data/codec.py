@@ -1,0 +1,68 @@
+"""From the numbers a network sees back to the data's own units, columns and files. Holds what was fitted; never fits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_KINDS: dict[str, type[Codec]] = {}
+
+
+class Codec(ABC):
+    """Undoes the scaling of one data set; plain JSON and back."""
+
+    kind: ClassVar[str]
+    """Under which name JSON keeps it."""
+
+    def __init_subclass__(cls) -> None:
+        _KINDS[cls.kind] = cls
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """Names of the columns that `frame` gives."""
+
+    @abstractmethod
+    def decode(self, x: Tensor) -> pd.DataFrame | NDArray[np.float64]:
+        """float [N, *shape] in the data's own units: a table with the columns' types, or an array laid out as the file was
+        (sequences [N, channels, length], points [N, count, dimensions], Gaussians [N, features])."""
+
+    @abstractmethod
+    def frame(self, x: Tensor) -> pd.DataFrame:
+        """The same as a table with one row per example."""
+
+    def write_csv(self, x: Tensor, path: Path) -> None:
+        """One row per example of float [N, *shape], after a row with the columns' names."""
+        self.frame(x).to_csv(path, index=False)
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What was fitted, as plain lists, strings and numbers: the arguments of `from_state`."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: dict[str, Any]) -> Codec:
+        """The inverse of `state`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {"kind": self.kind, **self.state()}
+
+    @staticmethod
+    def from_json(facts: dict[str, Any]) -> Codec:
+        """The codec that `to_json` wrote; ValueError for a kind that this version does not know."""
+        from ddpm_exp.data import arrays, tables  # noqa: F401 - they make their kinds known
+
+        state = dict(facts)
+        kind = state.pop("kind")
+        if kind not in _KINDS:
+            raise ValueError(f"no codec is called {kind!r}")
+        return _KINDS[kind].from_state(state)
