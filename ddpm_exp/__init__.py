@@ -1,6 +1,7 @@
 """One typed Python file per diffusion experiment: validated, sized, trained, judged and recorded.
 
-The names that an experiment file needs are importable from here; each is loaded on first use.
+The names that an experiment file needs are importable from here; each is loaded on first use. So is `load`, which gives the
+network and the sampler of a recorded run to a notebook.
 """
 
 from __future__ import annotations
@@ -9,55 +10,70 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddpm_exp.spec.condition import ClassLabels, Prompts, Unconditional
+    from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageCondition, Prompts, Several, Unconditional
     from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
     from ddpm_exp.spec.decision import Alternative, Consequences, Decision, metric
     from ddpm_exp.spec.diffusion import Diffusion
     from ddpm_exp.spec.evaluation import FID, Evaluation
     from ddpm_exp.spec.experiment import Experiment
     from ddpm_exp.spec.hardware import Hardware
-    from ddpm_exp.spec.model import UNet
+    from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
     from ddpm_exp.spec.sampling import Sampling
     from ddpm_exp.spec.tracking import Tracking
     from ddpm_exp.spec.training import Training
+    from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
+    from ddpm_exp.workflow.load import load
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "condition": ("ClassLabels", "Prompts", "Unconditional"),
-    "data": ("CIFAR10", "Digits", "FashionMNIST", "ImageFolder"),
-    "decision": ("Alternative", "Consequences", "Decision", "metric"),
-    "diffusion": ("Diffusion",),
-    "evaluation": ("FID", "Evaluation"),
-    "experiment": ("Experiment",),
-    "hardware": ("Hardware",),
-    "model": ("UNet",),
-    "sampling": ("Sampling",),
-    "tracking": ("Tracking",),
-    "training": ("Training",),
+    "spec.condition": ("ClassLabels", "ContinuousValues", "ImageCondition", "Prompts", "Several", "Unconditional"),
+    "spec.data": ("CIFAR10", "Digits", "FashionMNIST", "ImageFolder"),
+    "spec.decision": ("Alternative", "Consequences", "Decision", "metric"),
+    "spec.diffusion": ("Diffusion",),
+    "spec.evaluation": ("FID", "Evaluation"),
+    "spec.experiment": ("Experiment",),
+    "spec.hardware": ("Hardware",),
+    "spec.model": ("MLP", "DiT", "EncoderDecoder", "UNet"),
+    "spec.sampling": ("Sampling",),
+    "spec.tracking": ("Tracking",),
+    "spec.training": ("Training",),
+    "spec.vectors": ("Gaussians", "Points", "Sequences", "Table"),
+    "workflow.load": ("load",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CIFAR10",
     "FID",
+    "MLP",
     "Alternative",
     "ClassLabels",
     "Consequences",
+    "ContinuousValues",
     "Decision",
+    "DiT",
     "Diffusion",
     "Digits",
+    "EncoderDecoder",
     "Evaluation",
     "Experiment",
     "FashionMNIST",
+    "Gaussians",
     "Hardware",
+    "ImageCondition",
     "ImageFolder",
+    "Points",
     "Prompts",
     "Sampling",
+    "Sequences",
+    "Several",
+    "Table",
     "Tracking",
     "Training",
     "UNet",
     "Unconditional",
+    "load",
     "metric",
 ]
 
@@ -65,4 +81,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ddpm_exp' has no attribute {name!r}")
-    return getattr(import_module(f"ddpm_exp.spec.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"ddpm_exp.{_HOME_OF[name]}"), name)

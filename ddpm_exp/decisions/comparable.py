@@ -9,8 +9,18 @@ from ddpm_exp.spec.base import EXECUTION, Spec
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
-_DATA: dict[str, type[Spec]] = {"digits": Digits, "fashion-mnist": FashionMNIST, "cifar10": CIFAR10, "folder": ImageFolder}
+_DATA: dict[str, type[Spec]] = {
+    "digits": Digits,
+    "fashion-mnist": FashionMNIST,
+    "cifar10": CIFAR10,
+    "folder": ImageFolder,
+    "table": Table,
+    "sequences": Sequences,
+    "points": Points,
+    "gaussians": Gaussians,
+}
 
 _WHEN_NOT_WHAT = ("evaluation.every",)
 """How often is evaluated changes no value: arms are compared at the same amount of training."""

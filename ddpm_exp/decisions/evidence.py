@@ -13,6 +13,10 @@ _NAMES = {
     "fashion-mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
     "folder": "a folder of images",
+    "table": "the table",
+    "sequences": "the sequences",
+    "points": "the clouds of points",
+    "gaussians": "a mixture of Gaussians",
 }
 
 
@@ -32,26 +36,33 @@ def data(arm: Arm) -> str:
     if not arm.runs:
         return ""
     run = arm.runs[0]
-    sentences = [f"Data: {_images(run)}"]
+    sentences = [f"Data: {_examples(run)}"]
     size = run.config.get("data.image_size")
     if size:
         sentences.append(f"Images have {size}x{size} pixels")
     held_out = run.config.get("evaluation.held_out")
     if held_out:
-        sentences.append(f"Validation errors average over at most {count(held_out)} held-out images")
+        sentences.append(f"Validation errors average over at most {count(held_out)} held-out {_noun(run)}s")
     if run.data_fingerprint:
         sentences.append(f"Fingerprint of pixels, labels and order: `{run.data_fingerprint}`")
     return ". ".join(sentences) + "."
 
 
-def _images(run: Run) -> str:
+def _examples(run: Run) -> str:
     config: Mapping[str, Any] = run.config
     name = _NAMES.get(str(config.get("data.kind")), str(config.get("data.kind", "not recorded")))
+    name = f"{name} `{config['data.source']}`" if "data.source" in config else name
+    noun = _noun(run)
     epoch = run.units.get("images_per_epoch")
     if config.get("data.subset"):
         taken = count(epoch or config["data.subset"])
-        return f"one fixed {taken}-image subset of {name}, the same for every arm and seed, which defines the epoch"
-    return f"all {count(epoch)} training images of {name}, which are one epoch" if epoch else f"the training images of {name}"
+        return f"one fixed {taken}-{noun} subset of {name}, the same for every arm and seed, which defines the epoch"
+    return f"all {count(epoch)} training {noun}s of {name}, which are one epoch" if epoch else f"the training {noun}s of {name}"
+
+
+def _noun(run: Run) -> str:
+    """What one training example is called."""
+    return "image" if run.config.get("data.kind") in ("digits", "fashion-mnist", "cifar10", "folder") else "example"
 
 
 def _row(arm: Arm, run: Run, counts: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""An independent judge of drawn images: scikit-learn on real pixels, with nothing of the diffusion network in it."""
+"""An independent judge of drawn classes: scikit-learn on real examples, with nothing of the diffusion network in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
 
 _MOST_IMAGES = 10_000
 _COMPONENTS = 64
@@ -18,36 +18,38 @@ _PIXELS_PER_COMPONENT = 3
 
 @dataclass(frozen=True)
 class Judge:
-    """A fitted classifier and its accuracy on real images that it was not fitted on."""
+    """A fitted classifier and its accuracy on real examples that it was not fitted on."""
 
     model: Any
     accuracy_on_real: float
 
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
-        """Share of uint8 `images` [N, C, H, W] that are taken for their `labels` [N]."""
-        return float((self.model.predict(_features(images)) == labels.numpy()).mean())
+        """Share of `images` (uint8 [N, C, H, W], or other data as scaled for the network) that are taken for their `labels` [N]."""
+        return float((self.model.predict(flat(images)) == labels.numpy()).mean())
 
 
-def fit_judge(train: ImageSet, held_out: ImageSet) -> Judge:
+def fit_judge(train: Examples, held_out: Examples) -> Judge:
     """Principal components and a support vector machine (RBF) on whichever set is larger, tested on the other.
 
-    At most 10,000 images each way, the first ones in the data set's order; seconds on a CPU.
+    At most 10,000 examples each way, the first ones in the data set's order; seconds on a CPU.
     """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC
 
-    larger, smaller = (train, held_out) if len(train.images) >= len(held_out.images) else (held_out, train)
+    larger, smaller = (train, held_out) if len(train) >= len(held_out) else (held_out, train)
     if larger.labels is None or smaller.labels is None:
-        raise ValueError("a classifier needs labelled images")
-    features = _features(larger.images[:_MOST_IMAGES])
-    components = min(_COMPONENTS, features.shape[1] // _PIXELS_PER_COMPONENT, features.shape[0])
+        raise ValueError("a classifier needs labelled examples")
+    features = flat(larger.x[:_MOST_IMAGES])
+    components = max(1, min(_COMPONENTS, features.shape[1] // _PIXELS_PER_COMPONENT, features.shape[0]))
     model = make_pipeline(PCA(components, whiten=True, random_state=0, svd_solver="randomized"), SVC(C=10.0, gamma=0.01))
     model.fit(features, larger.labels[:_MOST_IMAGES].numpy())
     judge = Judge(model, 0.0)
-    accuracy = judge.accuracy(smaller.images[:_MOST_IMAGES], smaller.labels[:_MOST_IMAGES])
+    accuracy = judge.accuracy(smaller.x[:_MOST_IMAGES], smaller.labels[:_MOST_IMAGES])
     return Judge(model, accuracy)
 
 
-def _features(images: torch.Tensor) -> Any:
-    return images.flatten(1).numpy().astype(np.float32) / 255.0
+def flat(x: torch.Tensor) -> Any:
+    """Examples [N, *shape] as rows of float32; bytes as shares of 255."""
+    rows = x.flatten(1).numpy().astype(np.float32)
+    return rows / 255.0 if x.dtype == torch.uint8 else rows

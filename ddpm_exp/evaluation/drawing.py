@@ -1,4 +1,4 @@
-"""Drawing images from a network with starting noise that is the same for every arm, seed and moment of training."""
+"""Drawing samples from a network with starting noise that is the same for every arm, seed and moment of training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import nn
 
 from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.data.examples import Batch
 from ddpm_exp.diffusion import draws
-from ddpm_exp.diffusion.paths import DiscretePath
-from ddpm_exp.diffusion.samplers import denoiser, sample
-from ddpm_exp.spec.data import Shape
+from ddpm_exp.diffusion.denoiser import denoiser
+from ddpm_exp.diffusion.grids import levels
+from ddpm_exp.diffusion.network import Condition, Network
+from ddpm_exp.diffusion.paths import Path
+from ddpm_exp.diffusion.samplers import sample
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
 
@@ -26,56 +29,74 @@ class Stopped(Exception):  # noqa: N818 - a wish, not an error
 
 @dataclass(frozen=True)
 class Artist:
-    """Everything needed to draw images for given classes but the network."""
+    """Everything needed to draw samples but the network and what to draw."""
 
     sampling: Sampling
     diffusion: Diffusion
-    path: DiscretePath
+    path: Path
     conditions: Conditions
-    shape: Shape
+    shape: tuple[int, ...]
     device: torch.device
     autocast: Callable[[], torch.autocast]
     should_stop: Callable[[], bool] = lambda: False
     batch: int = 128
-    """Images drawn together."""
+    """Samples drawn together."""
+
+    clamp: bool = True
+    """Whether `sampling`'s clipping applies: samples are images, in [-1, 1]."""
+
+    guide: nn.Module | None = None
+    """The network that guides in place of the unconditional one (`sampling.guide`)."""
 
     @torch.no_grad()
-    def draw(self, network: nn.Module, labels: torch.Tensor, noises: torch.Tensor, *, held_out: bool) -> torch.Tensor:
-        """Images in [-1, 1], [N, C, H, W] fp32 on the CPU, for N `labels` (ignored without condition) and N noise numbers.
+    def draw(
+        self, network: nn.Module, asked: Batch, noises: torch.Tensor, *, held_out: bool, seed: int = EVALUATION_SEED
+    ) -> torch.Tensor:
+        """Samples as the network sees them, [N, *shape] fp32 on the CPU, conditioned as the N examples `asked` are.
 
-        Image k starts from the fixed noise number `noises[k]`: equal numbers mean equal noise and equal wording around the
+        Sample k starts from the fixed noise number `noises[k]`: equal numbers mean equal noise and equal wording around the
         class. With `held_out`, prompts use wording that training never saw. Raises `Stopped` if asked to stop between batches.
         """
         network.eval()
         drawn = []
-        for first in range(0, len(labels), self.batch):
+        for first in range(0, len(noises), self.batch):
             if self.should_stop():
                 raise Stopped
             part = slice(first, first + self.batch)
-            drawn.append(self._draw_batch(network, labels[part], noises[part], held_out).cpu())
+            condition = self.conditions.fixed(part_of(asked, part), self.device, held_out=held_out, turns=noises[part])
+            drawn.append(self.draw_batch(network, condition, noises[part], seed).cpu())
         return torch.cat(drawn)
 
-    def _draw_batch(self, network: nn.Module, labels: torch.Tensor, noises: torch.Tensor, held_out: bool) -> torch.Tensor:
-        ordinals, shape = noises.to(self.device), tuple(self.shape)
+    @torch.no_grad()
+    def draw_batch(self, network: nn.Module, condition: Condition, noises: torch.Tensor, seed: int) -> torch.Tensor:
+        """[B, *shape] on the device, for conditions that are there already and noise numbers int64 [B]."""
+        ordinals = noises.to(self.device)
+        denoise = denoiser(
+            self.diffusion,
+            self.sampling,
+            self.asking(network),
+            condition=condition,
+            null=self.conditions.null(len(noises), self.device),
+            guide=None if self.guide is None else self.asking(self.guide),
+            clamp=self.clamp,
+        )
+        start = self.path.prior_std * draws.normal(seed, "sample/start", ordinals, self.shape)
 
-        def forward(x: torch.Tensor, c_noise: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        def noise(step: int) -> torch.Tensor:
+            return draws.normal(seed, f"sample/step {step}", ordinals, self.shape)
+
+        return sample(self.sampling, levels(self.path, self.sampling.steps, self.sampling.grid), denoise, start, noise)
+
+    def asking(self, network: nn.Module) -> Network:
+        """`network` under this run's autocast, its outputs in fp32."""
+
+        def forward(x: torch.Tensor, c_noise: torch.Tensor, condition: Condition) -> torch.Tensor:
             with self.autocast():
                 return network(x, c_noise, condition).float()  # type: ignore[no-any-return]
 
-        denoise = denoiser(
-            forward,
-            self.path,
-            self.diffusion.prediction,
-            clip_x0=self.sampling.clip_x0,
-            condition=self.conditions.fixed(labels, self.device, held_out=held_out, turns=noises),
-            null=self.conditions.null(len(labels), self.device),
-            guidance_scale=self.sampling.guidance_scale,
-        )
-        start = draws.normal(EVALUATION_SEED, "sample/start", ordinals, shape)
-        return sample(
-            self.sampling,
-            self.path,
-            denoise,
-            start,
-            lambda step: draws.normal(EVALUATION_SEED, f"sample/step {step}", ordinals, shape),
-        )
+        return forward
+
+
+def part_of(batch: Batch, part: slice) -> Batch:
+    """Some examples of a batch."""
+    return Batch(*(None if field is None else field[part] for field in batch))

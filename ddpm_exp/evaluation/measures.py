@@ -21,7 +21,7 @@ def coherence(images: torch.Tensor) -> float:
 def distance_between_conditions(images: torch.Tensor, classes: int) -> float:
     """Mean RMS pixel distance of images of different classes drawn from the same noise.
 
-    `images` [K * classes, C, H, W], ordered so that each run of `classes` images shares its noise. Exactly 0 where the
+    `images` [K * classes, *shape], ordered so that each run of `classes` images shares its noise. Exactly 0 where the
     condition does nothing.
     """
     groups = images.double().reshape(-1, classes, images[0].numel())
@@ -34,8 +34,14 @@ def distance_between_conditions(images: torch.Tensor, classes: int) -> float:
 def distance_between_classes(images: torch.Tensor, labels: torch.Tensor) -> float:
     """Mean RMS pixel distance of real images of different classes, over all such pairs of the first 512.
 
-    `images` [N, C, H, W] in [-1, 1], `labels` [N].
+    `images` [N, *shape] as the network sees them, `labels` [N].
     """
     flat, kinds = images[:512].double().flatten(1), labels[:512]
     distances = torch.cdist(flat, flat) / flat.shape[1] ** 0.5
     return float(distances[kinds[:, None] != kinds[None, :]].mean())
+
+
+def error_where(drawn: torch.Tensor, real: torch.Tensor, hidden: torch.Tensor) -> float:
+    """Mean squared error of `drawn` [N, C, H, W] against `real` where `hidden` (bool [N, 1, H, W]) is true."""
+    error = (drawn.double() - real.double()).square() * hidden
+    return float(error.sum() / (hidden.sum() * drawn.shape[1]))

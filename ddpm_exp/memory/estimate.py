@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
+from torch import nn
+
 from ddpm_exp.data.conditions import build_conditions
+from ddpm_exp.data.examples import Facts
+from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.memory.kernels import is_cuda, kernels_of
 from ddpm_exp.memory.moments import Bytes, Moments
-from ddpm_exp.memory.step import Setting, Sizes, sampling_trace, sizes, training_trace
+from ddpm_exp.memory.step import Setting, Sizes, meta_network, sampling_trace, sizes, training_trace
 from ddpm_exp.memory.terms import MIB, TERMS, Estimate
-from ddpm_exp.models.build import ConditionSize
-from ddpm_exp.spec.data import class_count, shape_of, training_images
+from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.spec.data import class_count, family_of, training_images
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.hardware import Gpu
+from ddpm_exp.spec.hardware import Gpu, find_gpu
 from ddpm_exp.spec.training import Precision
 
 UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.25, "cuda, fp32": 0.35}
@@ -85,14 +90,30 @@ def budget(experiment: Experiment, gpu: Gpu) -> int:
 
 
 def _setting(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
-    return Setting(experiment.model, condition_size(experiment), shape_of(experiment.data), kernels_of(gpu, precision))
+    diffusion = experiment.diffusion
+    return Setting(
+        experiment.model,
+        condition_inputs(experiment),
+        shape_of(experiment.data, experiment.condition),
+        outputs=2 if diffusion.learned_variance else 1,
+        timesteps=diffusion.timesteps if diffusion.discrete else 0,
+        kernels=kernels_of(gpu, precision),
+    )
 
 
-def condition_size(experiment: Experiment) -> ConditionSize:
-    """The size of the condition's encoder. Class names, which only the data knows, are taken to be two words long."""
+def meta_network_of(experiment: Experiment) -> nn.Module:
+    """The experiment's network without memory behind its weights, for counting."""
+    return meta_network(_setting(experiment, find_gpu("cpu"), "fp32"))
+
+
+def condition_inputs(experiment: Experiment) -> tuple[ConditionInput, ...]:
+    """What the network is told. Class names, which only the data knows, are taken to be two words long."""
     classes = class_count(experiment.data) or _UNKNOWN_CLASSES
     names = tuple(f"some {_letters(k)}" for k in range(classes))
-    return ConditionSize(**build_conditions(experiment.condition, names, uniform).size)
+    values = value_names(experiment.condition)
+    ones = (1.0,) * len(values)
+    facts = Facts(shape_of(experiment.data, experiment.condition), names, values, ones, ones)
+    return tuple(ConditionInput(**part) for part in build_conditions(experiment.condition, facts, uniform).inputs)
 
 
 def _letters(k: int) -> str:
@@ -101,14 +122,15 @@ def _letters(k: int) -> str:
 
 def _resident(experiment: Experiment, own: Sizes, device: str) -> Bytes:
     """What is alive at every moment of a run."""
-    shape, data = shape_of(experiment.data), training_images(experiment.data) or 0
+    shape, data = shape_of(experiment.data, experiment.condition), training_images(experiment.data) or 0
+    one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
     ema = experiment.training.ema_half_life is not None
     return {
         "weights": own.parameters + own.buffers,
         "gradients": own.parameters,
         "optimizer": 2 * own.parameters,
         "ema": own.parameters + own.buffers if ema else 0,
-        "data": data * shape.channels * shape.height * shape.width,
+        "data": data * one,
         "workspace": CUBLAS_WORKSPACE if device == "cuda" else 0,
     }
 

@@ -91,14 +91,16 @@ def _half_precision(now: _Change, gpu: Gpu) -> Iterator[_Change]:
 
 def _narrower(now: _Change, gpu: Gpu) -> Iterator[_Change]:
     """Half the width, again and again: guide 000's steps from 512 to 256 to 128."""
-    width = now.experiment.model.base_channels // 2
+    model = now.experiment.model
+    field = {"unet": "base_channels", "encoder-decoder": "hidden_dim", "mlp": "hidden_dim", "dit": "width"}[model.kind]
+    width = getattr(model, field) // 2
     while width >= 8:
-        yield from _model(now, "guide 000; a smaller model", base_channels=width)
+        yield from _model(now, "guide 000; a smaller model", **{field: width})
         width //= 2
 
 
 def _no_attention(now: _Change, gpu: Gpu) -> Iterator[_Change]:
-    if now.experiment.model.attention_resolutions:
+    if now.experiment.model.kind == "unet" and now.experiment.model.attention_resolutions:
         yield from _model(now, "guide 001; attention in the middle only", attention_resolutions=())
 
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
-from ddpm_exp.models.build import ConditionSize, build_network
-from ddpm_exp.spec.data import Shape
-from ddpm_exp.spec.model import UNet
+from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.spec.model import Model
 
 _COPIED = {
     torch.ops.aten.convolution.default: (0,),
@@ -27,9 +26,15 @@ _COPIED = {
 class Setting:
     """All that decides what a step allocates, apart from the number of images. Equal settings share their traces."""
 
-    model: UNet
-    condition: ConditionSize
-    shape: Shape
+    model: Model
+    inputs: tuple[ConditionInput, ...]
+    shape: tuple[int, ...]
+    outputs: int
+    """Output channels per channel of the data: 2 with a learnt variance."""
+
+    timesteps: int
+    """Whole times of the schedule; 0 where times are real."""
+
     kernels: Kernels
 
 
@@ -44,7 +49,7 @@ class Sizes:
 def meta_network(setting: Setting) -> nn.Module:
     """The real network without memory behind its weights."""
     with torch.device("meta"):
-        return build_network(setting.model, setting.condition, setting.shape)
+        return build_network(setting.model, setting.inputs, setting.shape, outputs=setting.outputs, timesteps=setting.timesteps)
 
 
 def sizes(setting: Setting) -> Sizes:
@@ -70,7 +75,7 @@ def training_trace(setting: Setting, images: int) -> Trace:
         with target.autocast():
             output = network(x, c_noise, condition)
             recorder.mark(target.weight_copies, "autocast copies")
-        loss = (output.float() - eps).square().flatten(1).mean(dim=1).sum()
+        loss = (output.float()[:, : eps.shape[1]] - eps).square().flatten(1).mean(dim=1).sum()
         recorder.mark((x0, eps, x), "data")
         recorder.phase("backward")
         loss.backward()
@@ -92,12 +97,21 @@ def sampling_trace(setting: Setting, images: int) -> Trace:
     return recorder.trace
 
 
-def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
     def empty(*shape: int) -> Tensor:
         return torch.empty(images, *shape, device="meta")
 
-    condition = {"none": None, "class": empty(), "prompt": empty(setting.condition.length)}[setting.condition.kind]
-    return empty(*setting.shape), empty(*setting.shape), empty(), None if condition is None else condition.long()
+    condition: dict[str, Tensor] = {}
+    for part in setting.inputs:
+        size = {
+            "class": (),
+            "prompt": (part.length,),
+            "states": (part.length, part.width + 1),
+            "image": (part.channels, *setting.shape[1:]),
+            "values": (2 * part.count,),
+        }[part.kind]
+        condition[part.kind] = empty(*size).long() if part.kind in ("class", "prompt") else empty(*size)
+    return empty(*setting.shape), empty(*setting.shape), empty(), condition or None
 
 
 def _recorder(network: nn.Module, setting: Setting) -> Recorder:

@@ -50,6 +50,37 @@ METRICS: tuple[Metric, ...] = (
         "share",
         "share of unseen real images that the same classifier gets right; guided samples are more typical and may exceed it",
     ),
+    Metric(
+        "samples/sliced_wasserstein",
+        "lower",
+        "std",
+        "sliced Wasserstein distance of drawn tables, sequences or clouds to held-out ones, in standard deviations of the data",
+    ),
+    Metric(
+        "samples/sliced_wasserstein_of_real",
+        "neither",
+        "std",
+        "the same distance between training and held-out examples: what perfect samples would have",
+    ),
+    Metric(
+        "samples/correlation_error",
+        "lower",
+        "correlation",
+        "mean difference between the correlations of drawn and held-out features",
+    ),
+    Metric(
+        "samples/value_error",
+        "lower",
+        "std",
+        "mean difference between the continuous values asked for and those that an independent regression reads off the samples",
+    ),
+    Metric("samples/value_error_of_real", "neither", "std", "error of the same regression on unseen real examples"),
+    Metric(
+        "samples/restored_error",
+        "lower",
+        "MSE",
+        "error of what an image condition hid (the hole, or the full resolution) against the original",
+    ),
     Metric("samples/fid", "lower", "FID", "Frechet inception distance to the training images"),
 )
 

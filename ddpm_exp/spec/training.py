@@ -63,6 +63,10 @@ class Training(Spec):
     log_every: Annotated[PositiveAmount, EXECUTION] = "50 steps"
     """How often losses are read from the device and recorded, as means since the last time."""
 
+    init_from: str | None = None
+    """Where the initial weights come from: a folder of a diffusers UNet2DModel (or of a pipeline with one), or the directory
+    of a finished run, whose averaged weights are taken. All must be found there in the same shapes. None: fresh ones."""
+
     stop_after_bad_steps: Annotated[int, Ge(1)] = 20
     """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops."""
 

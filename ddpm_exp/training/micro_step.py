@@ -9,11 +9,8 @@ from torch import nn
 
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.conditions import Conditions
-from ddpm_exp.diffusion import draws
-from ddpm_exp.diffusion.loss import per_image_loss
-from ddpm_exp.diffusion.noising import add_noise
-from ddpm_exp.diffusion.paths import DiscretePath
-from ddpm_exp.spec.diffusion import Diffusion
+from ddpm_exp.diffusion.network import Condition
+from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.precision import autocast
@@ -24,8 +21,7 @@ class MicroStep:
     """Adds the gradients of the micro-batch with the given ordinals to `.grad`; returns its share of the step's mean loss."""
 
     network: nn.Module
-    diffusion: Diffusion
-    path: DiscretePath
+    objective: Objective
     batches: Batches
     conditions: Conditions
     plan: Plan
@@ -33,22 +29,21 @@ class MicroStep:
     device: torch.device
 
     def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """`ordinals` and `index` (which training image each is): int64 [B] on the device; `scale`: the loss scale.
+        """`ordinals` and `index` (which training example each is): int64 [B] on the device; `scale`: the loss scale.
 
         The returned scalar is detached and not scaled.
         """
-        x0, labels = self.batches.gather(index, ordinals)
-        t = draws.integers(self.seed, "time", ordinals, self.path.timesteps) + 1
-        eps = draws.normal(self.seed, "noise", ordinals, tuple(x0.shape[1:]))
-        condition = self.conditions.train(labels, self.seed, ordinals)
-        alpha, sigma = self.path.at(t)
-        x = add_noise(x0, eps, alpha, sigma)
-        with autocast(self.device, self.plan.precision):
-            output = self.network(x, self.path.c_noise(t), condition)
-        losses = per_image_loss(self.diffusion, output.float(), x0, eps, alpha, sigma)
+        batch = self.batches.gather(index, ordinals)
+        noised = self.objective.noised(batch.x0, self.seed, ordinals)
+        condition = self.conditions.train(batch, self.seed, ordinals)
+        losses = self.objective.losses(self._ask, batch.x0, noised, condition)
         loss = losses.sum() / self.plan.images_per_step
         torch.autograd.backward(loss * scale)
         return loss.detach()
+
+    def _ask(self, x: torch.Tensor, c_noise: torch.Tensor, condition: Condition) -> torch.Tensor:
+        with autocast(self.device, self.plan.precision):
+            return self.network(x, c_noise, condition)  # type: ignore[no-any-return]
 
 
 class GraphedMicroStep:

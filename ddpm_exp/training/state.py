@@ -16,6 +16,7 @@ def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
         "optimizer": trainer.optimizer.state_dict(),
         "loss_scale": trainer.loss_scale.state(),
         "statistics": trainer.statistics.state(),
+        "objective": trainer.objective.state(),
     }
     if trainer.ema is not None:
         tensors["ema"] = trainer.ema.network.state_dict()
@@ -37,4 +38,5 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     trainer.optimizer.load_state_dict(checkpoint.tensors["optimizer"])
     trainer.loss_scale.restore(checkpoint.tensors["loss_scale"])
     trainer.statistics.restore(checkpoint.tensors["statistics"])
+    trainer.objective.restore(checkpoint.tensors["objective"])
     trainer.images_seen = checkpoint.images_seen

@@ -38,6 +38,7 @@ class Trainer:
         self.images_seen = 0
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
         self._seed, self._batches = micro_step.seed, micro_step.batches
+        self.objective = micro_step.objective
         captured = cuda_graph and self._device.type == "cuda"
         self._micro_step = GraphedMicroStep(micro_step) if captured else micro_step
         self._parameters: list[torch.Tensor] = [weight for weight in self.network.parameters() if weight.requires_grad]
@@ -74,6 +75,7 @@ class Trainer:
             torch.manual_seed(_dropout_key(self._seed, first))
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), index, self.loss_scale.scale)
         self._update(loss, gradients)
+        self.objective.end_step()
         self.images_seen += self._plan.images_per_step
         if self.ema is not None and self.length.ema_half_life_images is not None:
             self.ema.update(

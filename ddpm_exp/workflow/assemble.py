@@ -10,17 +10,21 @@ import torch
 
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.conditions import build_conditions
+from ddpm_exp.data.examples import Facts
 from ddpm_exp.diffusion import draws
+from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.memory.estimate import sampling_batch
-from ddpm_exp.models.build import ConditionSize, build_network
-from ddpm_exp.spec.data import shape_of
+from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.spec.data import Images, family_of
+from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.precision import autocast
 from ddpm_exp.training.trainer import Length, Trainer
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.starting import guide_of, start_from
 
 
 @dataclass(frozen=True)
@@ -51,20 +55,21 @@ def assemble(
     """The runtime at the first step. Initial weights depend on the seed alone, not on the device."""
     experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
     device = torch.device(prepared.machine.device)
-    shape = shape_of(experiment.data)
-    conditions = build_conditions(experiment.condition, splits.train.class_names, draws.uniform)
-    torch.manual_seed(_initial_seed(seed))
-    network = build_network(experiment.model, ConditionSize(**conditions.size), shape)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    conditions = build_conditions(experiment.condition, splits.facts, draws.uniform)
+    network = build(experiment, splits.facts, seed).to(device)
+    are_images = family_of(experiment.data) == "image"
+    if are_images:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = sum(weight.numel() for weight in network.parameters())
     if experiment.hardware.compile:
         network.compile()
     path = build_path(experiment.diffusion, device)
+    objective = Objective(experiment.diffusion, path, images_per_step=plan.images_per_step, device=device)
+    flip = isinstance(experiment.data, Images) and experiment.data.flip
     micro_step = MicroStep(
         network=network,
-        diffusion=experiment.diffusion,
-        path=path,
-        batches=Batches(splits.train, seed=seed, flip=experiment.data.flip, device=device, draw=draws.uniform),
+        objective=objective,
+        batches=Batches(splits.train, seed=seed, flip=flip, device=device, draw=draws.uniform),
         conditions=conditions,
         plan=plan,
         seed=seed,
@@ -76,14 +81,33 @@ def assemble(
         diffusion=experiment.diffusion,
         path=path,
         conditions=conditions,
-        shape=shape,
+        shape=splits.facts.shape,
         device=device,
         autocast=lambda: autocast(device, plan.precision),
         should_stop=should_stop,
         batch=_drawn_together(prepared),
+        clamp=are_images,
+        guide=guide_of(experiment, splits.facts, device),
     )
-    evaluator = Evaluator(experiment.evaluation, splits, artist, conditional=experiment.condition.kind != "none", note=note)
+    evaluator = Evaluator(experiment.evaluation, splits, artist, experiment.condition, family=family_of(experiment.data), note=note)
     return Runtime(trainer, evaluator, artist, parameters)
+
+
+def build(experiment: Experiment, facts: Facts, seed: int) -> torch.nn.Module:
+    """The experiment's network on the CPU, with the initial weights of `seed`, or those that `training.init_from` names."""
+    diffusion = experiment.diffusion
+    inputs = build_conditions(experiment.condition, facts, draws.uniform).inputs
+    torch.manual_seed(_initial_seed(seed))
+    network = build_network(
+        experiment.model,
+        tuple(ConditionInput(**part) for part in inputs),
+        facts.shape,
+        outputs=2 if diffusion.learned_variance else 1,
+        timesteps=diffusion.timesteps if diffusion.discrete else 0,
+    )
+    if experiment.training.init_from is not None:
+        start_from(network, experiment.training.init_from)
+    return network
 
 
 def _drawn_together(prepared: Prepared) -> int:

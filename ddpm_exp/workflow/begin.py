@@ -39,7 +39,8 @@ def size_to_gpu(prepared: Prepared, display: Display) -> Prepared:
             count = runtime.artist.batch
             numbers = torch.arange(count)
             one_step = replace(runtime.artist, sampling=runtime.artist.sampling.but(steps=1))
-            one_step.draw(runtime.averaged(), torch.zeros(count, dtype=torch.long), numbers, held_out=False)
+            asked = prepared.splits.train.batch(numbers % len(prepared.splits.train))
+            one_step.draw(runtime.averaged(), asked, numbers, held_out=False)
 
         return step_and_draw
 

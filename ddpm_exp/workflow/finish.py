@@ -8,6 +8,7 @@ import torch
 
 from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation import fid
+from ddpm_exp.evaluation.asked import for_fid
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.workflow.assemble import Runtime
@@ -35,11 +36,10 @@ def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: 
     total = prepared.units.total_images
     display.phase(f"FID: drawing {spec.images:,} images")
     train = prepared.splits.train
-    classes = max(1, len(train.class_names))
     numbers = torch.arange(spec.images)
-    drawn = runtime.artist.draw(runtime.averaged(), numbers % classes, numbers, held_out=False)
+    drawn = runtime.artist.draw(runtime.averaged(), for_fid(prepared.experiment.condition, train, numbers), numbers, held_out=False)
     display.phase("FID: extracting features")
-    found = fid.measure(to_uint8(drawn), train.images, fid.find_weights(spec), runtime.artist.device)
+    found = fid.measure(to_uint8(drawn), train.x, fid.find_weights(spec), runtime.artist.device)
     values = {"samples/fid": found.value, "samples/fid_generated": float(found.generated), "samples/fid_reals": float(found.reals)}
     run.metrics.append(total, values)
     sink.log(total, values)

@@ -8,17 +8,12 @@ from ddpm_exp.spec.experiment import Experiment
 
 def parameter_count(experiment: Experiment) -> int | None:
     """Parameters of the network, the condition's encoder included; None where only the data can tell (class names of a folder)."""
-    import torch
+    from ddpm_exp.memory.estimate import meta_network_of
 
-    from ddpm_exp.memory.estimate import condition_size
-    from ddpm_exp.models.build import build_network
-    from ddpm_exp.spec.data import shape_of
-
-    if experiment.data.kind == "folder" and experiment.condition.kind != "none":
+    if experiment.data.kind == "folder" and experiment.condition.kind not in ("none", "image"):
         return None
     try:
-        with torch.device("meta"):
-            network = build_network(experiment.model, condition_size(experiment), shape_of(experiment.data))
+        network = meta_network_of(experiment)
     except UserError:
         return None
     return sum(weight.numel() for weight in network.parameters())

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from ddpm_exp.data.conditions import build_conditions
 from ddpm_exp.data.datasets import load, require
-from ddpm_exp.data.images import Splits
+from ddpm_exp.data.examples import Splits
+from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.device import this_machine
 from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.records.manifest import Units
+from ddpm_exp.spec.condition import Condition, parts_of
 from ddpm_exp.spec.data import Data
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
@@ -82,21 +85,21 @@ def find_machine(options: RunOptions) -> Machine:
 
 
 @lru_cache(maxsize=2)
-def load_data(data: Data) -> Splits:
-    """The images, read once per process."""
-    return load(data)
+def load_data(data: Data, condition: Condition) -> Splits:
+    """The examples, read once per process."""
+    return load(data, condition)
 
 
 def prepare(loaded: Loaded, machine: Machine) -> Prepared:
     """Check what the run needs, read the data, plan. Raises UserError before anything is written."""
     experiment = loaded.experiment
-    require(experiment.data)
+    require(experiment.data, experiment.condition)
     _require_held_out_wording(experiment)
     _require_fid_weights(experiment)
-    splits = load_data(experiment.data)
-    _require_labels(experiment, splits)
+    splits = load_data(experiment.data, experiment.condition)
+    build_conditions(experiment.condition, splits.facts, uniform)
     plan = make_plan(experiment, machine.gpu, device=machine.device)
-    units = lengths(experiment, len(splits.train.images))
+    units = lengths(experiment, len(splits.train))
     return Prepared(loaded, machine, plan, splits, units, science_hash(experiment, plan.precision))
 
 
@@ -115,21 +118,11 @@ def _require_fid_weights(experiment: Experiment) -> None:
 
 
 def _require_held_out_wording(experiment: Experiment) -> None:
-    condition = experiment.condition
-    if condition.kind == "prompt" and not condition.held_out_templates:
-        raise UserError(
-            "evaluation draws its samples from wording that training never saw, so prompts need at least one held-out template",
-            field="condition.held_out_templates",
-            value=condition.held_out_templates,
-            fix="name one, such as 'my new {} today', or leave the field out for the default ones",
-        )
-
-
-def _require_labels(experiment: Experiment, splits: Splits) -> None:
-    if experiment.condition.kind != "none" and splits.train.labels is None:
-        raise UserError(
-            "classes and prompts need labelled images, and this folder has no sub-folders",
-            field="condition",
-            value=experiment.condition.kind,
-            fix="sort the images into one sub-folder per class, or set condition to Unconditional()",
-        )
+    for part in parts_of(experiment.condition):
+        if part.kind == "prompt" and not part.held_out_templates:
+            raise UserError(
+                "evaluation draws its samples from wording that training never saw, so prompts need at least one held-out template",
+                field="condition.held_out_templates",
+                value=part.held_out_templates,
+                fix="name one, such as 'my new {} today', or leave the field out for the default ones",
+            )

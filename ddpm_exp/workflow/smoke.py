@@ -6,12 +6,13 @@ import math
 from dataclasses import replace
 
 from ddpm_exp.loading.loaded import Loaded
-from ddpm_exp.spec.data import Data
+from ddpm_exp.spec.data import Data, training_images
 from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.model import MLP, EncoderDecoder, Model, UNet
 
 _STEPS = 4
 _FEWEST_CHANNELS = 8
-_IMAGES = 64
+_EXAMPLES = 64
 
 
 def smoke(loaded: Loaded) -> Loaded:
@@ -25,27 +26,39 @@ def smoke(loaded: Loaded) -> Loaded:
 
 
 def shrink(experiment: Experiment) -> Experiment:
-    """Four steps of at most four images on 64 images, one narrow block per level, few sampling steps, little evaluation."""
-    training, model, evaluation = experiment.training, experiment.model, experiment.evaluation
-    divisor = math.lcm(model.groups, model.heads)
+    """Four steps of at most four examples on 64, a narrow and shallow network, few sampling steps, little evaluation."""
+    training, evaluation = experiment.training, experiment.evaluation
     return experiment.but(
         data=experiment.data.but(subset=_subset(experiment.data)),
-        model=model.but(base_channels=divisor * -(-_FEWEST_CHANNELS // divisor), blocks_per_level=1),
+        model=_narrow(experiment.model),
         training=training.but(
             images_per_step=min(4, training.images_per_step),
             duration=f"{_STEPS} steps",
             warmup="0 images",
             log_every="1 steps",
             checkpoint_every="2 steps",
+            init_from=None,
         ),
-        sampling=experiment.sampling.but(steps=min(3, experiment.sampling.steps)),
+        sampling=experiment.sampling.but(steps=min(3, experiment.sampling.steps), guide=None),
         evaluation=evaluation.but(every="2 steps", held_out=16, samples=min(20, evaluation.samples), grid_columns=2, fid=None),
         hardware=experiment.hardware.but(micro_batch=None, compile=False),
     )
 
 
+def _narrow(model: Model) -> Model:
+    """The same kind of network with the fewest features that its own rules allow, and one layer or block per level."""
+    if isinstance(model, UNet):
+        divisor = math.lcm(model.groups, model.heads)
+        return model.but(base_channels=divisor * -(-_FEWEST_CHANNELS // divisor), blocks_per_level=1)
+    if isinstance(model, EncoderDecoder):
+        return model.but(hidden_dim=16)
+    if isinstance(model, MLP):
+        return model.but(hidden_dim=math.lcm(model.heads, _FEWEST_CHANNELS), layers=1)
+    return model.but(width=math.lcm(model.heads, _FEWEST_CHANNELS), depth=1)
+
+
 def _subset(data: Data) -> int | None:
-    """At most 64 images; of a folder without `subset` all, since it may hold fewer and is read whole in any case."""
+    """At most 64 examples; of files without `subset` all, since they may hold fewer and are read whole in any case."""
     if data.subset is None:
-        return None if data.kind == "folder" else _IMAGES
-    return min(_IMAGES, data.subset)
+        return _EXAMPLES if training_images(data) is not None else None
+    return min(_EXAMPLES, data.subset)

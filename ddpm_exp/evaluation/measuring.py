@@ -1,0 +1,102 @@
+"""Which numbers tell how good drawn samples are, for each kind of data and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+
+from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.data.examples import Splits
+from ddpm_exp.data.pixels import to_uint8
+from ddpm_exp.evaluation import measures, vectors
+from ddpm_exp.evaluation.asked import Asked, given_of
+from ddpm_exp.evaluation.classifier import Judge, fit_judge
+from ddpm_exp.evaluation.gauge import Gauge, fit_gauge
+from ddpm_exp.spec.condition import Condition, parts_of
+from ddpm_exp.spec.data import Family
+from ddpm_exp.spec.evaluation import Evaluation
+
+
+class Measuring:
+    """Measures samples by their data's real examples; judges are fitted on first use."""
+
+    def __init__(
+        self,
+        spec: Evaluation,
+        splits: Splits,
+        condition: Condition,
+        family: Family,
+        conditions: Conditions,
+        note: Callable[[str], None],
+    ) -> None:
+        self._spec, self._splits, self._family = spec, splits, family
+        self._conditions, self._note = conditions, note
+        self._kinds = {part.kind for part in parts_of(condition)}
+        self._task = next((part.task for part in parts_of(condition) if part.kind == "image"), None)
+        self._real = splits.held_out.batch(slice(0, min(spec.held_out, len(splits.held_out))))
+
+    def of(self, drawn: torch.Tensor, asked: Asked) -> dict[str, float]:
+        """The `samples/*` measures of `drawn` [N, *shape], which were asked for as `asked` says."""
+        found = self._of_images(drawn) if self._family == "image" else self._of_vectors(drawn)
+        if self._kinds & {"class", "prompt"} and len(self._splits.held_out.class_names) > 1:
+            found |= self._of_classes(drawn, asked)
+        if "values" in self._kinds and asked.batch.values is not None:
+            known = asked.batch.values.isfinite().all(1)
+            found["samples/value_error"] = self.gauge.error(self._as_real(drawn)[known], asked.batch.values[known])
+            found["samples/value_error_of_real"] = self.gauge.error_on_real
+        if "image" in self._kinds:
+            _, known = given_of(self._conditions, asked.batch)
+            hidden = ~known if self._task == "inpainting" else torch.ones_like(known)
+            found["samples/restored_error"] = measures.error_where(drawn, asked.batch.x0, hidden)
+        return found
+
+    def _of_images(self, drawn: torch.Tensor) -> dict[str, float]:
+        coherence = measures.coherence(drawn)
+        return {"samples/coherence": coherence, "samples/coherence_of_real": coherence / self._real_coherence}
+
+    def _of_vectors(self, drawn: torch.Tensor) -> dict[str, float]:
+        real, ours = vectors.features(self._real.x0, self._family), vectors.features(drawn, self._family)
+        found = {"samples/sliced_wasserstein": vectors.sliced_wasserstein(ours, real)}
+        found["samples/sliced_wasserstein_of_real"] = self._real_distance
+        if real.shape[1] > 1:
+            found["samples/correlation_error"] = vectors.correlation_error(ours, real)
+        return found
+
+    def _of_classes(self, drawn: torch.Tensor, asked: Asked) -> dict[str, float]:
+        found, labels = {}, asked.batch.labels
+        if asked.rows > 1 and self._real.labels is not None:
+            real = measures.distance_between_classes(self._real.x0, self._real.labels)
+            found["samples/prompt_distance"] = measures.distance_between_conditions(drawn, asked.rows) / real
+        if self._spec.classifier and labels is not None:
+            found["samples/class_accuracy"] = self.judge.accuracy(self._as_real(drawn), labels)
+            found["samples/class_accuracy_of_real"] = self.judge.accuracy_on_real
+        return found
+
+    def _as_real(self, drawn: torch.Tensor) -> torch.Tensor:
+        """Samples as real examples are kept: images in bytes."""
+        return to_uint8(drawn) if self._family == "image" else drawn
+
+    @cached_property
+    def _real_coherence(self) -> float:
+        return measures.coherence(self._real.x0)
+
+    @cached_property
+    def _real_distance(self) -> float:
+        """Between as many training examples and the held-out ones: what perfect samples would have."""
+        real = vectors.features(self._real.x0, self._family)
+        train = self._splits.train.batch(slice(0, len(real)))
+        return vectors.sliced_wasserstein(vectors.features(train.x0, self._family), real)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The classifier, fitted on first use."""
+        self._note(f"fitting the independent classifier on real {'images' if self._family == 'image' else 'examples'}")
+        return fit_judge(self._splits.train, self._splits.held_out)
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """The regression that reads continuous values, fitted on first use."""
+        self._note("fitting the independent regression of continuous values on real examples")
+        return fit_gauge(self._splits.train, self._splits.held_out)
