@@ -52,12 +52,13 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.width = width
         self.register_buffer("frequencies", torch.randn(width // 2) * FOURIER_SCALE)
 
     def forward(self, c_noise: Tensor) -> Tensor:
-        """Float32 [B, width], width even, from c_noise, float [B]."""
+        """Float32 [B, width] from c_noise, float [B]; an odd width ends in a column of zeros."""
         angles = (2 * math.pi) * c_noise.float()[:, None] * self.frequencies[None].float()
-        return torch.cat([angles.cos(), angles.sin()], dim=1)
+        return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, self.width % 2))
 
 
 class TimeEmbedding(nn.Module):
