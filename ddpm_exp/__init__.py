@@ -73,9 +73,9 @@ __all__ = [
     "Training",
     "UNet",
     "Unconditional",
-    "load",
     "metric",
 ]
+"""What an experiment file needs. `load` is left out: a star import in such a file must not take torch."""
 
 
 def __getattr__(name: str) -> Any:

@@ -11,23 +11,24 @@ import pytest
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.catalog import find_runs
 from ddpm_exp.spec.base import Role, Spec
-from ddpm_exp.spec.condition import ClassLabels, Prompts
+from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageCondition, Prompts
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.decision import Decision, metric
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.evaluation import FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.identity import SCHEMA_VERSION, criteria_hash, flat, science, science_hash
-from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Training
+from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
 RECORDED_RUNS = Path(__file__).parents[2] / "benchmarks" / "results" / "runs"
 
 EXECUTION = {
     "data.root (FashionMNIST)",
     "data.root (CIFAR10)",
-    "model.checkpointing (UNet)",
+    *(f"model.checkpointing ({name})" for name in ("UNet", "EncoderDecoder", "MLP", "DiT")),
     "training.checkpoint_every (Training)",
     "training.log_every (Training)",
     "evaluation.fid.weights (FID)",
@@ -44,6 +45,18 @@ STARTS = [
         (FashionMNIST(), Prompts()),
         (CIFAR10(), Prompts()),
         (ImageFolder(root="/images"), ClassLabels()),
+        (Digits(image_size=16), ImageCondition()),
+        (Digits(image_size=16), ContinuousValues()),
+    )
+]
+STARTS += [
+    FULL.but(data=data, model=model, evaluation=Evaluation())
+    for data, model in (
+        (Table(), MLP()),
+        (Gaussians(), MLP()),
+        (Sequences(), DiT()),
+        (Points(), DiT()),
+        (Digits(image_size=16), EncoderDecoder()),
     )
 ]
 
@@ -65,7 +78,7 @@ def fields(spec: Spec, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     return found
 
 
-@pytest.mark.parametrize("start", STARTS, ids=lambda start: start.data.kind)
+@pytest.mark.parametrize("start", STARTS, ids=lambda start: f"{start.data.kind}-{start.model.kind}-{start.condition.kind}")
 def test_the_hash_changes_with_every_science_field_and_no_other(start):
     before = science_hash(start, "fp32")
     changed = {label for path, label in fields(start) if science_hash(altered(start, list(path)), "fp32") != before}
@@ -97,7 +110,10 @@ RECORDED_DEFAULTS = Path(__file__).with_name("defaults.json")
 
 def test_a_default_changes_only_together_with_the_schema_version():
     """Defaults do not enter the hash: changing one would make different science look the same. UPDATE_SNAPSHOTS=1 records anew."""
-    pieces = (Digits, FashionMNIST, CIFAR10, ClassLabels, Prompts, Diffusion, UNet, Training, Sampling, Evaluation, FID)
+    images, vectors = (Digits, FashionMNIST, CIFAR10), (Table, Sequences, Points, Gaussians)
+    conditions = (ClassLabels, Prompts, ImageCondition, ContinuousValues)
+    networks = (UNet, EncoderDecoder, MLP, DiT)
+    pieces = (*images, *vectors, *conditions, *networks, Diffusion, Training, Sampling, Evaluation, FID)
     today = {
         f"{piece.__name__}.{name}": json.loads(json.dumps(field.default))
         for piece in pieces

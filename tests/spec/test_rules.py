@@ -7,18 +7,19 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from ddpm_exp.spec.condition import ClassLabels, Prompts
+from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageCondition, Prompts, Several
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.decision import Decision, metric
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.evaluation import Evaluation
+from ddpm_exp.spec.evaluation import FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Hardware
-from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Training
+from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
 BASE = Experiment(data=CIFAR10())
 RECORD = {"title": "t", "context": "c", "chosen": "d"}
@@ -35,7 +36,7 @@ PLAN = {
 BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
     ("sampling.steps", lambda: BASE.but(sampling=Sampling(steps=1001)), lambda: BASE.but(sampling=Sampling(steps=1000))),
     (
-        "sampling.eta",
+        "eta",
         lambda: BASE.but(sampling=Sampling(sampler="ddpm", eta=0.5)),
         lambda: BASE.but(sampling=Sampling(sampler="ddim", eta=0.5)),
     ),
@@ -106,6 +107,85 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         lambda: Diffusion(zero_terminal_snr=True),
         lambda: Diffusion(zero_terminal_snr=True, prediction="v"),
     ),
+    ("model.kind", lambda: BASE.but(data=Table()), lambda: BASE.but(data=Table(), model=MLP())),
+    ("model.kind", lambda: BASE.but(model=MLP()), lambda: BASE.but(model=EncoderDecoder())),
+    ("model.kind", lambda: BASE.but(data=Points(), model=EncoderDecoder()), lambda: BASE.but(data=Points(), model=DiT())),
+    ("model.patch", lambda: BASE.but(model=DiT(patch=5)), lambda: BASE.but(model=DiT(patch=8))),
+    (
+        "model.patch",
+        lambda: BASE.but(data=Sequences(length=30), model=DiT(patch=4)),
+        lambda: BASE.but(data=Points(count=30), model=DiT(patch=4)),
+    ),
+    (
+        "model.time_features",
+        lambda: BASE.but(model=UNet(time_features="learned"), diffusion=Diffusion(schedule="vp-linear")),
+        lambda: BASE.but(model=UNet(time_features="learned")),
+    ),
+    (
+        "condition.by",
+        lambda: BASE.but(model=EncoderDecoder(), condition=ClassLabels(by="cross-attention")),
+        lambda: BASE.but(model=EncoderDecoder(), condition=ClassLabels(by="concatenation")),
+    ),
+    (
+        "condition",
+        lambda: BASE.but(data=Table(source="diabetes"), model=MLP(), condition=ClassLabels()),
+        lambda: BASE.but(data=Table(source="diabetes", label="sex"), model=MLP(), condition=ClassLabels()),
+    ),
+    (
+        "condition.kind",
+        lambda: BASE.but(data=Table(), model=MLP(), condition=ImageCondition()),
+        lambda: BASE.but(condition=ImageCondition()),
+    ),
+    (
+        "condition.factor",
+        lambda: BASE.but(condition=ImageCondition(task="super-resolution", factor=3)),
+        lambda: BASE.but(condition=ImageCondition(task="super-resolution", factor=4)),
+    ),
+    ("of", lambda: Several(of=(ClassLabels(), ClassLabels())), lambda: Several(of=(ClassLabels(), ContinuousValues()))),
+    (
+        "sampling.variance",
+        lambda: BASE.but(sampling=Sampling(sampler="ddpm", variance="learned")),
+        lambda: BASE.but(sampling=Sampling(sampler="ddpm", variance="learned"), diffusion=Diffusion(learned_variance=True)),
+    ),
+    (
+        "sampling.dynamic_threshold",
+        lambda: BASE.but(data=Table(), model=MLP(), sampling=Sampling(dynamic_threshold=0.99)),
+        lambda: BASE.but(sampling=Sampling(dynamic_threshold=0.99)),
+    ),
+    (
+        "evaluation.fid",
+        lambda: BASE.but(data=Points(), model=DiT(), evaluation=Evaluation(fid=FID())),
+        lambda: BASE.but(evaluation=Evaluation(fid=FID())),
+    ),
+    ("guide", lambda: Sampling(guide="runs/x"), lambda: Sampling(guide="runs/x", guidance_scale=2.0)),
+    ("guidance_interval", lambda: Sampling(guidance_scale=2.0, guidance_interval=(5.0, 0.2)), lambda: Sampling(guidance_scale=2.0)),
+    ("churn", lambda: Sampling(churn=1.0), lambda: Sampling(sampler="edm-stochastic", churn=1.0)),
+    ("prediction", lambda: Diffusion(prediction="velocity"), lambda: Diffusion(prediction="velocity", schedule="vp-linear")),
+    (
+        "prediction",
+        lambda: Diffusion(schedule="rectified-flow", prediction="score"),
+        lambda: Diffusion(schedule="rectified-flow", prediction="velocity"),
+    ),
+    ("time_density", lambda: Diffusion(time_density="logit-normal"), lambda: Diffusion(time_density="importance")),
+    (
+        "time_density",
+        lambda: Diffusion(schedule="vp-linear", time_density="importance"),
+        lambda: Diffusion(schedule="vp-linear", time_density="logit-normal"),
+    ),
+    (
+        "weight",
+        lambda: Diffusion(weight="edm"),
+        lambda: Diffusion(schedule="ve", prediction="x0", preconditioning="edm", weight="edm"),
+    ),
+    ("preconditioning", lambda: Diffusion(preconditioning="edm"), lambda: Diffusion(preconditioning="none")),
+    (
+        "learned_variance",
+        lambda: Diffusion(schedule="rectified-flow", prediction="velocity", learned_variance=True),
+        lambda: Diffusion(learned_variance=True),
+    ),
+    ("hidden_dim", lambda: EncoderDecoder(hidden_dim=100), lambda: EncoderDecoder(hidden_dim=96)),
+    ("heads", lambda: DiT(width=128, heads=3), lambda: DiT(width=128, heads=4)),
+    ("means", lambda: Gaussians(means=((0.0,), (0.0, 1.0))), lambda: Gaussians(means=((0.0,), (1.0,)))),
     ("base_channels", lambda: UNet(base_channels=100), lambda: UNet(base_channels=96)),
     ("heads", lambda: UNet(heads=3), lambda: UNet(heads=4)),
     ("time_embedding", lambda: UNet(time_embedding=127), lambda: UNet(time_embedding=128)),

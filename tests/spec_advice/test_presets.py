@@ -90,10 +90,13 @@ def test_half_lives_are_the_sources_decays(preset: type[Experiment], decay: floa
     assert math.isclose(0.5 ** (training.images_per_step / half_life), decay, abs_tol=1e-6)
 
 
-def test_all_four_configurations_of_guide_000_are_accounted_for() -> None:
-    waiting = [entry for entry in WAITING if entry.guide == "000"]
-    assert [entry.name for entry in waiting] == ["Quick Test", "Balanced", "High Quality", "Memory-Constrained"]
-    assert all("network" in entry.waits_for for entry in waiting)
+def test_all_four_configurations_of_guide_000_are_there() -> None:
+    shipped = [preset for preset in PRESETS if origin_of(preset)[1].source == "000"]
+    said = [(100, 128, 64, 16), (500, 256, 128, 8), (1000, 512, 256, 4), (200, 128, 64, 4)]
+    values = [flat(preset()) for preset in shipped]
+    keys = ("diffusion.timesteps", "model.hidden_dim", "model.time_emb_dim", "training.images_per_step")
+    assert [tuple(preset[key] for key in keys) for preset in values] == said
+    assert not [entry for entry in WAITING if entry.guide == "000"]
 
 
 def test_the_document_is_what_the_code_says() -> None:
