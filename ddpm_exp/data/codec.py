@@ -31,6 +31,10 @@ class Codec(ABC):
         """Names of the columns that `frame` gives."""
 
     @abstractmethod
+    def encode(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers in the data's own units, laid out as x [N, *shape], to what the network sees."""
+
+    @abstractmethod
     def decode(self, x: Tensor) -> pd.DataFrame | NDArray[np.float64]:
         """float [N, *shape] in the data's own units: a table with the columns' types, or an array laid out as the file was
         (sequences [N, channels, length], points [N, count, dimensions], Gaussians [N, features])."""

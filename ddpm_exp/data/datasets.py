@@ -14,14 +14,11 @@ from ddpm_exp.spec.data import (
     Data,
     Digits,
     FashionMNIST,
-    Gaussians,
     ImageFolder,
     Images,
-    Points,
-    Sequences,
-    Table,
     training_images,
 )
+from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
 
 def require(data: Data, condition: Condition | None = None) -> None:

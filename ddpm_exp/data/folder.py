@@ -36,7 +36,7 @@ def load_folder(data: ImageFolder, names: tuple[str, ...] = ()) -> tuple[Example
 
     Classes are the first-level sub-folders, if every image lies in one. An image is held out if the hash of its relative path
     falls below `held_out_share`; at least one image is, and at least one trains. Those of
-    `names` that values.csv gives come in their own units, float64.    Raises UserError naming unreadable images.
+    `names` that values.csv gives come in their own units, float64. Raises UserError naming unreadable images.
     """
     root = require_images(data)
     paths = sorted(_files(root))

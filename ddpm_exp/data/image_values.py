@@ -89,7 +89,7 @@ def read_values(data: ImageFolder, root: Path, paths: list[str], names: tuple[st
 def _value(part: Examples, name: str) -> Array:
     if name in OF_PIXELS:
         # By 4,096 images at a time: double precision takes eight times the pixels' memory.
-        chunks = [chunk.double().flatten(1) / 255 for chunk in part.x.split(4096)]
+        chunks = [chunk.double().flatten(1) / 255 for chunk in torch.split(part.x, 4096)]
         found = [chunk.mean(1) if name == "brightness" else chunk.std(1, correction=0) for chunk in chunks]
         return np.asarray(torch.cat(found).numpy())
     assert part.values is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
+from ddpm_exp.data.table_files import version_of
 from ddpm_exp.spec import data as spec
 from ddpm_exp.spec.condition import Condition, ContinuousValues, Unconditional, parts_of
-from ddpm_exp.spec.data import Data, Table
+from ddpm_exp.spec.data import Data
+from ddpm_exp.spec.vectors import Table
 
 
 def value_names(condition: Condition) -> tuple[str, ...]:
@@ -21,7 +22,7 @@ def shape_of(data: Data, condition: Condition | None = None) -> tuple[int, ...]:
     if not isinstance(data, Table):
         return spec.shape_of(data)
     names = value_names(condition or Unconditional())
-    return _table_shape(data.but(subset=None, subset_seed=0), names, _version(data.source))
+    return _table_shape(data.but(subset=None, subset_seed=0), names, version_of(data.source))
 
 
 @lru_cache(maxsize=32)
@@ -29,12 +30,3 @@ def _table_shape(data: Table, names: tuple[str, ...], version: tuple[int, int]) 
     from ddpm_exp.data.tables import schema_of
 
     return (schema_of(data, names).features,)
-
-
-def _version(source: str) -> tuple[int, int]:
-    """Time of change in nanoseconds and size of a file; zeros where `source` is none."""
-    path = Path(source).expanduser()
-    if not path.is_file():
-        return (0, 0)
-    status = path.stat()
-    return (status.st_mtime_ns, status.st_size)
