@@ -1,43 +1,29 @@
-"""The U-Net of DDPM (Ho et al. 2020, appendix B), with an optional condition added to its time embedding."""
+"""The U-Net of DDPM (Ho et al. 2020, appendix B), told its condition by embedding, further channels or tokens to look at."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ddpm_exp.models.blocks import NORM_EPS, Block, Double, Halve, ResidualBlock, SelfAttention, start_at_zero, weights_like_ddpm
-from ddpm_exp.spec.data import Shape
+from ddpm_exp.models.blocks import (
+    NORM_EPS,
+    Average,
+    Block,
+    Double,
+    Halve,
+    Repeat,
+    ResidualBlock,
+    SelfAttention,
+    TokenAttention,
+)
+from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.conditions import ConditionEncoder, Encoded
+from ddpm_exp.models.embeddings import TimeEmbedding
+from ddpm_exp.models.images import beside, image_shape, told_by
+from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
 from ddpm_exp.spec.model import UNet
-
-
-def sinusoids(c_noise: Tensor, width: int) -> Tensor:
-    """Float32 [B, width]: sines, then cosines, of c_noise [B] at frequencies from 1 down to 1e-4 in equal ratios.
-
-    Continuous in c_noise. An odd width ends in a column of zeros.
-    """
-    half = width // 2
-    frequencies = torch.exp(torch.arange(half, device=c_noise.device, dtype=torch.float32) * (-math.log(10_000.0) / (half - 1)))
-    angles = c_noise.float()[:, None] * frequencies[None]
-    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2))
-
-
-class TimeEmbedding(nn.Module):
-    """Sinusoids through a two-layer network, in float32 even under autocast: half precision cannot tell late indices apart."""
-
-    def __init__(self, width: int, out: int) -> None:
-        super().__init__()
-        self.width = width
-        self.network = nn.Sequential(nn.Linear(width, out), nn.SiLU(), nn.Linear(out, out))
-
-    def forward(self, c_noise: Tensor) -> Tensor:
-        """Float32 [B, out] from c_noise, float [B]."""
-        with torch.autocast(c_noise.device.type, enabled=False):
-            features: Tensor = self.network(sinusoids(c_noise, self.width))
-        return features
 
 
 class UNetNetwork(nn.Module):
@@ -45,104 +31,125 @@ class UNetNetwork(nn.Module):
 
     `checkpointing` may be set at any time: activations of each block are then recomputed in the backward pass, with the
     same dropout, and results are the same bit for bit.
+
+    Raises ValueError if `shape` is no image's.
     """
 
-    def __init__(self, spec: UNet, shape: Shape, condition: nn.Module | None) -> None:
+    def __init__(
+        self, spec: UNet, inputs: tuple[ConditionInput, ...], shape: tuple[int, ...], *, outputs: int = 1, timesteps: int = 0
+    ) -> None:
         super().__init__()
+        colours, side = image_shape(shape)
+        self.spec, self.inputs, self.shape, self.outputs, self.timesteps = spec, inputs, shape, outputs, timesteps
         self.checkpointing = spec.checkpointing
-        self.time = TimeEmbedding(spec.base_channels, spec.time_embedding)
+        # Made first and set last, after the initial weights: a condition's encoder keeps those that it chose.
+        condition = ConditionEncoder(inputs, embedding=spec.time_embedding, token_width=spec.time_embedding) if inputs else None
+        self.looks = any(part.by == "cross-attention" for part in inputs)
+        self.time = TimeEmbedding(spec, spec.base_channels, spec.time_embedding, timesteps)
         widths = [spec.base_channels * multiplier for multiplier in spec.multipliers]
-        attends = [shape.height // 2**level in spec.attention_resolutions for level in range(len(widths))]
+        attends = [side // 2**level in spec.attention_resolutions for level in range(len(widths))]
 
-        def block(channels: int, out: int, attention: bool) -> Block:
-            return Block(
-                channels,
-                out,
-                spec.time_embedding,
-                groups=spec.groups,
-                dropout=spec.dropout,
-                heads=spec.heads,
-                attention=attention,
-            )
-
-        self.first = nn.Conv2d(shape.channels, widths[0], 3, padding=1)
+        self.first = nn.Conv2d(colours + (0 if condition is None else condition.channels), widths[0], 3, padding=1)
         self.down, self.halvings = nn.ModuleList(), nn.ModuleList()
         skips, channels = [widths[0]], widths[0]
         for level, out in enumerate(widths):
             blocks = nn.ModuleList()
             for _ in range(spec.blocks_per_level):
-                blocks.append(block(channels, out, attends[level]))
+                blocks.append(self._block(channels, out, attention=attends[level]))
                 channels = out
                 skips.append(channels)
             self.down.append(blocks)
             if level < len(widths) - 1:
-                self.halvings.append(Halve(channels))
+                self.halvings.append(Halve(channels) if spec.resample == "conv" else Average())
                 skips.append(channels)
 
-        self.middle = nn.ModuleList([block(channels, channels, True), block(channels, channels, False)])
+        self.middle = nn.ModuleList(
+            [self._block(channels, channels, attention=True), self._block(channels, channels, attention=False)]
+        )
 
         self.up, self.doublings = nn.ModuleList(), nn.ModuleList()
         for level, out in reversed(list(enumerate(widths))):
             blocks = nn.ModuleList()
             for _ in range(spec.blocks_per_level + 1):
-                blocks.append(block(channels + skips.pop(), out, attends[level]))
+                blocks.append(self._block(channels + skips.pop(), out, attention=attends[level]))
                 channels = out
             self.up.append(blocks)
             if level > 0:
-                self.doublings.append(Double(channels))
+                self.doublings.append(Double(channels) if spec.resample == "conv" else Repeat())
 
         self.last_norm = nn.GroupNorm(spec.groups, channels, eps=NORM_EPS)
-        self.last = nn.Conv2d(channels, shape.channels, 3, padding=1)
+        self.last = nn.Conv2d(channels, outputs * colours, 3, padding=1)
+        self._initial_weights()
+        self.condition = condition
 
-        self.apply(weights_like_ddpm)
+    def _block(self, channels: int, out: int, *, attention: bool) -> Block:
+        spec = self.spec
+        residual = ResidualBlock(
+            channels,
+            out,
+            spec.time_embedding,
+            groups=spec.groups,
+            dropout=spec.dropout,
+            conditioning=spec.time_conditioning,
+            skip_scaling=spec.skip_scaling,
+        )
+        if not attention:
+            return Block(residual)
+        pixels = SelfAttention(out, heads=spec.heads, groups=spec.groups, skip_scaling=spec.skip_scaling)
+        if not self.looks:
+            return Block(residual, pixels)
+        tokens = TokenAttention(out, spec.time_embedding, heads=spec.heads, groups=spec.groups, skip_scaling=spec.skip_scaling)
+        return Block(residual, pixels, tokens)
+
+    def _initial_weights(self) -> None:
+        initial_weights(self, self.spec.initialization, default=weights_like_ddpm)
+        if not self.spec.zero_init:
+            return
         for module in self.modules():
             if isinstance(module, ResidualBlock):
                 start_at_zero(module.conv2)
+                if module.conditioning == "adagn":
+                    start_at_zero(module.embedding)
             elif isinstance(module, SelfAttention):
                 start_at_zero(module.merge)
+            elif isinstance(module, TokenAttention):
+                start_at_zero(module.look.merge)
         start_at_zero(self.last)
-        # Set after `apply`: a condition's encoder keeps the initial weights that it chose.
-        self.condition = condition
 
-    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        """[B, C, H, W] from x [B, C, H, W], c_noise float [B] and the condition that the network was built for.
+    def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+        """[B, outputs * C, H, W] from x [B, C, H, W], c_noise float [B] and the condition that the network was built for.
 
-        Raises ValueError if a condition is missing or was not built for: it would be ignored.
+        Raises ValueError if a part of the condition is missing or was not built for: it would be ignored.
         """
-        embedding = self._embed(c_noise, condition)
-        h = self.first(x)
+        told = told_by(self.condition, condition)
+        embedding = self.time(c_noise)
+        if told.embedding is not None:
+            embedding = embedding + told.embedding.float()
+        embedding = F.silu(embedding)
+        h = self.first(beside(x, told.channels))
         skips = [h]
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]  # a ModuleList in a ModuleList
-                h = self._run(block, h, embedding)
+                h = self._run(block, h, embedding, told)
                 skips.append(h)
             if level < len(self.halvings):
                 h = self.halvings[level](h)
                 skips.append(h)
         for block in self.middle:
-            h = self._run(block, h, embedding)
+            h = self._run(block, h, embedding, told)
         for level, blocks in enumerate(self.up):
             for block in blocks:  # type: ignore[attr-defined]
-                h = self._run(block, torch.cat([h, skips.pop()], dim=1), embedding)
+                h = self._run(block, torch.cat([h, skips.pop()], dim=1), embedding, told)
             if level < len(self.doublings):
                 h = self.doublings[level](h)
         result: Tensor = self.last(F.silu(self.last_norm(h)))
         return result
 
-    def _embed(self, c_noise: Tensor, condition: Tensor | None) -> Tensor:
-        """SiLU of the time embedding plus the condition's features, [B, time_embedding]."""
-        if (condition is None) != (self.condition is None):
-            raise ValueError(
-                "this network was built without a condition" if self.condition is None else "this network needs its condition"
-            )
-        embedding: Tensor = self.time(c_noise)
-        if self.condition is not None:
-            embedding = embedding + self.condition(condition).float()
-        return F.silu(embedding)
-
-    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor, told: Encoded) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(block, x, embedding, use_reentrant=False, preserve_rng_state=True)
+            recomputed: Tensor = checkpoint(
+                block, x, embedding, told.tokens, told.visible, use_reentrant=False, preserve_rng_state=True
+            )
             return recomputed
-        result: Tensor = block(x, embedding)
+        result: Tensor = block(x, embedding, told.tokens, told.visible)
         return result

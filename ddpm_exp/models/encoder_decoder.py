@@ -1,0 +1,114 @@
+"""Guide 000's convolutional encoder and decoder: two halvings, a middle, two doublings, skips between them."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.conditions import ConditionEncoder
+from ddpm_exp.models.embeddings import TimeEmbedding
+from ddpm_exp.models.images import beside, image_shape, told_by
+from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_of_torch
+from ddpm_exp.spec.model import EncoderDecoder
+
+
+def groups_of(channels: int) -> int:
+    """Groups of a GroupNorm: eight, or the most below into which the channels divide."""
+    return gcd(channels, 8)
+
+
+class Stage(nn.Module):
+    """Two convolutions, each after GroupNorm and SiLU, with the embedding added between them; the first may halve the side."""
+
+    def __init__(self, channels: int, out: int, embedding: int, *, dropout: float, halve: bool = False) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups_of(channels), channels)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1, stride=2 if halve else 1)
+        self.embedding = nn.Linear(embedding, out)
+        self.norm2 = nn.GroupNorm(groups_of(out), out)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """[B, out, H, W], or half the sides, from x [B, channels, H, W] and SiLU of the embedding, [B, embedding]."""
+        h = self.conv1(F.silu(self.norm1(x))) + self.embedding(embedding)[:, :, None, None]
+        result: Tensor = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return result
+
+
+class EncoderDecoderNetwork(nn.Module):
+    """A quarter, half and all of `hidden_dim` channels at the whole, half and quarter side. No stage adds its own input.
+
+    `checkpointing` may be set at any time: activations of each stage are then recomputed in the backward pass.
+
+    Raises ValueError if `shape` is no image's, or a condition is to be looked at: there is no attention.
+    """
+
+    def __init__(
+        self,
+        spec: EncoderDecoder,
+        inputs: tuple[ConditionInput, ...],
+        shape: tuple[int, ...],
+        *,
+        outputs: int = 1,
+        timesteps: int = 0,
+    ) -> None:
+        super().__init__()
+        colours, _ = image_shape(shape)
+        if any(part.by == "cross-attention" for part in inputs):
+            raise ValueError("the encoder-decoder has no attention, so it cannot look at a condition's tokens")
+        self.checkpointing = spec.checkpointing
+        told = spec.time_emb_dim
+        condition = ConditionEncoder(inputs, embedding=told, token_width=told) if inputs else None
+        wide = spec.hidden_dim
+        half, quarter = wide // 2, wide // 4
+
+        def stage(channels: int, out: int, *, halve: bool = False) -> Stage:
+            return Stage(channels, out, told, dropout=spec.dropout, halve=halve)
+
+        self.time = TimeEmbedding(spec, told, told, timesteps)
+        self.first = nn.Conv2d(colours + (0 if condition is None else condition.channels), quarter, 3, padding=1)
+        self.encoder = nn.ModuleList([stage(quarter, quarter), stage(quarter, half, halve=True)])
+        self.middle = stage(half, wide, halve=True)
+        self.decoder = nn.ModuleList([stage(wide + half, half), stage(half + quarter, quarter)])
+        self.last_norm = nn.GroupNorm(groups_of(quarter), quarter)
+        self.last = nn.Conv2d(quarter, outputs * colours, 3, padding=1)
+
+        initial_weights(self, spec.initialization, default=weights_of_torch)
+        if spec.zero_init:
+            start_at_zero(self.last)
+        self.condition = condition
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: dict[str, Tensor] | None = None) -> Tensor:
+        """[B, outputs * C, H, W] from x [B, C, H, W], c_noise float [B] and the condition that the network was built for.
+
+        Raises ValueError if a part of the condition is missing or was not built for: it would be ignored.
+        """
+        told = told_by(self.condition, condition)
+        embedding = self.time(c_noise)
+        if told.embedding is not None:
+            embedding = embedding + told.embedding.float()
+        embedding = F.silu(embedding)
+        h = self.first(beside(x, told.channels))
+        skips = []
+        for stage in self.encoder:
+            h = self._run(stage, h, embedding)
+            skips.append(h)
+        h = self._run(self.middle, h, embedding)
+        for stage in self.decoder:
+            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding)
+        result: Tensor = self.last(F.silu(self.last_norm(h)))
+        return result
+
+    def _run(self, stage: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(stage, x, embedding, use_reentrant=False, preserve_rng_state=True)
+            return recomputed
+        result: Tensor = stage(x, embedding)
+        return result
