@@ -97,8 +97,8 @@ def decoder(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     if x0.dim() != 4:
         return 0.5 * (((x0 - mean) * scale).square() + log_var + math.log(2.0 * math.pi))
     low, high = (x0 - mean - HALF_BIN) * scale, (x0 - mean + HALF_BIN) * scale
-    inside = _log_between(low, high)
-    return -torch.where(x0 < -0.999, log_ndtr(high), torch.where(x0 > 0.999, log_ndtr(-low), inside))
+    logarithm: Tensor = torch.where(x0 < -0.999, log_ndtr(high), torch.where(x0 > 0.999, log_ndtr(-low), _log_between(low, high)))
+    return -logarithm
 
 
 def _log_between(low: Tensor, high: Tensor) -> Tensor:
@@ -108,4 +108,5 @@ def _log_between(low: Tensor, high: Tensor) -> Tensor:
     low, high = torch.where(above, -high, low), torch.where(above, -low, high)
     outer, inner = log_ndtr(low), log_ndtr(high)
     # No bin of a decoder's meets the bound, which keeps the logarithm finite.
-    return inner + torch.log(-torch.expm1((outer - inner).clamp(max=-1e-6)))
+    between: Tensor = inner + torch.log(-torch.expm1((outer - inner).clamp(max=-1e-6)))
+    return between
