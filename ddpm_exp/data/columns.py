@@ -47,18 +47,15 @@ class Column:
 
         if self.kind == "category":
             which = numbers.argmax(1)
-            if self.dtype == "category":
-                return pd.Series(pd.Categorical.from_codes(which.tolist(), categories=list(self.categories)), name=self.name)
-            return pd.Series([self.categories[k] for k in which], name=self.name, dtype=_as_dtype(self.dtype))
+            kind = pd.CategoricalDtype(list(self.categories)) if self.dtype == "category" else self.dtype
+            return _series([self.categories[k] for k in which], self.name, kind)
         values = numbers[:, 0]
         if self.kind == "integer":
             bounds = np.iinfo(self.dtype.lower())
             # The largest 64-bit integer is no float64; the next smaller one that is comes back without overflow.
             high = float(bounds.max) if bounds.bits < 64 else float(np.nextafter(float(bounds.max), 0.0))
-            return (
-                pd.Series(np.clip(np.round(values), bounds.min, high), name=self.name).astype("int64").astype(_as_dtype(self.dtype))
-            )
-        return pd.Series(values, name=self.name).astype(_as_dtype(self.dtype))
+            values = np.clip(np.round(values), bounds.min, high).astype(self.dtype.lower())
+        return _series(values, self.name, self.dtype)
 
     def to_json(self) -> dict[str, Any]:
         """Plain strings, numbers and lists."""
@@ -86,11 +83,13 @@ def column_of(series: pd.Series[Any], field: str) -> Column:
                 value=name,
                 fix="remove these rows, or leave the column out with data.columns",
             )
+        # Arrow's types of numbers, such as int64[pyarrow], come back as numpy's.
+        plain = str(kind).split("[")[0]
         if pd.api.types.is_integer_dtype(kind):
-            return Column(name, "integer", str(kind))
+            return Column(name, "integer", plain)
         # CSV files have no type for integers of which some are missing.
         whole = np.isnan(numbers).any() and (numbers[~np.isnan(numbers)] % 1 == 0).all()
-        return Column(name, "integer", "int64") if whole else Column(name, "number", str(kind))
+        return Column(name, "integer", "int64") if whole else Column(name, "number", plain)
     if pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind):
         categories = categories_of(series, field)
         return Column(name, "category", "bool" if all(isinstance(c, bool) for c in categories) else str(kind), categories)
@@ -112,11 +111,15 @@ def categories_of(series: pd.Series[Any], field: str) -> tuple[Any, ...]:
         found = [category for category in series.dtype.categories.tolist() if category in used]
     else:
         found = present.unique().tolist()
-        plain = all(isinstance(value, str | bool | int | float) for value in found)
-        if not plain or len({type(value) for value in found}) > 1:
-            raise UserError(
-                f"column {series.name!r} mixes kinds of values", field=field, value=str(series.name), fix="write one kind only"
-            )
+    plain = all(isinstance(value, str | bool | int | float) for value in found)
+    if not plain or len({type(value) for value in found}) > 1:
+        raise UserError(
+            f"column {series.name!r} holds values of several kinds, or of one that is neither text, number nor truth value",
+            field=field,
+            value=str(series.name),
+            fix="write all of them as text or all as numbers, or leave the column out with data.columns",
+        )
+    if not isinstance(series.dtype, pd.CategoricalDtype):
         found = sorted(found)
     if len(found) > _MOST_CATEGORIES:
         raise UserError(
@@ -133,9 +136,12 @@ def numbers_of(series: pd.Series[Any]) -> Array:
     return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def _as_dtype(name: str) -> Any:
-    """pandas takes the names of its types; its stubs know only some of them."""
-    return name
+def _series(values: Any, name: str, dtype: Any) -> pd.Series[Any]:
+    """`dtype` is a type or its name; pandas takes all of those, its stubs know some."""
+    import pandas as pd
+
+    series: pd.Series[Any] = pd.Series(values, name=name, dtype=dtype)
+    return series
 
 
 def codes_of(series: pd.Series[Any], categories: tuple[Any, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

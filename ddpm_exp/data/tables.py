@@ -14,9 +14,9 @@ from ddpm_exp.data.examples import Splits
 from ddpm_exp.data.scaled import Raw, scaled_splits
 from ddpm_exp.data.standard import Array
 from ddpm_exp.data.table_codec import fit_table
-from ddpm_exp.data.table_files import EMBEDDED, read_table
+from ddpm_exp.data.table_files import read_table
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.vectors import Table
+from ddpm_exp.spec.vectors import Table, label_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +80,9 @@ def _schema(data: Table, names: tuple[str, ...], table: pd.DataFrame) -> Schema:
 
 
 def _label(data: Table) -> str | None:
-    """The column of classes. One that is drawn is none; an embedded table names its own."""
     if data.label is not None and data.label in data.columns:
         raise _wrong("label", data.label, "a column is either drawn or the label", "remove it from data.columns")
-    label = data.label or EMBEDDED.get(data.source)
-    return None if label in data.columns else label
+    return label_of(data)
 
 
 def _codes(series: pd.Series[Any]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field
 
 from ddpm_exp.spec.base import EXECUTION
-from ddpm_exp.spec.vectors import Examples, Gaussians, Points, Sequences, Table
+from ddpm_exp.spec.vectors import EMBEDDED, Examples, Gaussians, Points, Sequences, Table, label_of
 
 
 class Shape(NamedTuple):
@@ -119,6 +119,8 @@ def class_count(data: Data) -> int | None:
     """Number of classes where the spec alone knows it; None where only files can tell."""
     if isinstance(data, Gaussians):
         return len(data.means)
+    if isinstance(data, Table) and label_of(data) != EMBEDDED.get(data.source):
+        return None
     return _CLASSES.get(data.source if isinstance(data, Table | Sequences | Points) else data.kind)
 
 

@@ -35,16 +35,29 @@ class Table(_Vectors):
     """`wine`, `diabetes`, `breast-cancer` or `iris`, scikit-learn's; or a file, .csv or .parquet."""
 
     columns: tuple[str, ...] = ()
-    """Columns to draw; empty: all that have no other use."""
+    """Columns to draw; empty: all that have no other use. A column that the condition takes as a value is never drawn."""
 
     label: str | None = None
-    """Column whose categories are the classes of `ClassLabels` and `Prompts`. The embedded tables name it themselves."""
+    """Column whose categories are the classes of `ClassLabels` and `Prompts`; it is not drawn. The embedded tables name it
+    themselves: `cultivar` of wine, `diagnosis` of breast-cancer, `species` of iris; diabetes has none."""
 
     scaling: Literal["standard", "quantile"] = "standard"
-    """`standard`: mean 0 and deviation 1. `quantile`: ranks, mapped to a normal distribution. Kept with the run, undone in samples."""
+    """`standard`: mean 0 and deviation 1. `quantile`: ranks, mapped to a normal distribution; samples then stay within the range
+    of the training rows. Fitted on these alone, kept with the run, undone in samples."""
 
     missing: Literal["refuse", "impute"] = "refuse"
-    """Missing values: an error that names the columns, or the column's median (most frequent category)."""
+    """Missing values: an error that names the columns, or the training rows' median (most frequent category). Where the condition
+    takes a column as a value, a missing one is marked as missing instead."""
+
+
+EMBEDDED = {"wine": "cultivar", "diabetes": None, "breast-cancer": "diagnosis", "iris": "species"}
+"""scikit-learn's tables, and the column that is each one's label."""
+
+
+def label_of(data: Table) -> str | None:
+    """The column of classes: the one named, or an embedded table's own unless it is drawn."""
+    label = data.label or EMBEDDED.get(data.source)
+    return None if label in data.columns else label
 
 
 class Sequences(_Vectors):
@@ -77,6 +90,12 @@ class Points(_Vectors):
 
     dimensions: Annotated[int, Ge(1), Le(64)] = 2
     """Coordinates of each point; a file must agree, and `outlines` have 2."""
+
+    @model_validator(mode="after")
+    def _flat(self) -> Points:
+        if self.source == "outlines" and self.dimensions != 2:
+            raise broken("outlines lie in a plane", field="dimensions", value=self.dimensions, fix="take 2, or a file's points")
+        return self
 
 
 Vector = Annotated[tuple[float, ...], MinLen(1)]
