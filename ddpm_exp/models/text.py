@@ -1,4 +1,4 @@
-"""A small text encoder, trained with the network: token ids to features of the time embedding. Makes no tokens."""
+"""A small text encoder, trained with the network: token ids to features, or to a state per word. Makes no token ids."""
 
 from __future__ import annotations
 
@@ -55,6 +55,19 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, out] from token ids, int64 [B, L], L at most `length`; id 0 is padding and is never looked at."""
+        x, word, empty = self._read(tokens)
+        features: Tensor = self.out(torch.where(empty, self.null.to(x.dtype), mean_of_words(x, word)))
+        return features
+
+    def tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """A token per word, [B, L, out], and which of them are words, bool [B, L]. The null prompt is one token, the learnt
+        vector."""
+        x, word, empty = self._read(tokens)
+        x, visible = null_token_first(x, word, empty, self.null)
+        return self.out(x), visible
+
+    def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States [B, L, width], which of them are words [B, L] and which prompts have none [B, 1]."""
         word = tokens != PADDING
         empty = ~word.any(1, keepdim=True)
         x: Tensor = self.words(tokens)
@@ -65,8 +78,19 @@ class TextEncoder(nn.Module):
         visible = (word | empty)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, visible)
-        x = self.norm(x)
-        share = word.to(x.dtype).unsqueeze(-1)
-        mean = (x * share).sum(1) / share.sum(1).clamp(min=1.0)
-        features: Tensor = self.out(torch.where(empty, self.null.to(mean.dtype), mean))
-        return features
+        return self.norm(x), word, empty
+
+
+def mean_of_words(x: Tensor, word: Tensor) -> Tensor:
+    """[B, width], the mean of those of x [B, L, width] where `word`, bool [B, L], is set; 0 where none is."""
+    share = word.to(x.dtype).unsqueeze(-1)
+    return (x * share).sum(1) / share.sum(1).clamp(min=1.0)
+
+
+def null_token_first(x: Tensor, word: Tensor, empty: Tensor, null: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens x [B, L, width] and their visibility [B, L], with `null` [width] as the one visible token of rows that `empty`
+    [B, 1] marks."""
+    first = torch.zeros_like(word)
+    first[:, 0] = True
+    here = empty & first
+    return torch.where(here.unsqueeze(-1), null.to(x.dtype), x), word | here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ddpm_exp.models.conditions import ClassFeatures
+from ddpm_exp.models.condition_parts import ClassFeatures
 from ddpm_exp.models.text import TextEncoder
 
 
