@@ -63,7 +63,16 @@ class ContinuousPath(ABC):
         if not low <= log_snr <= high:
             raise ValueError(f"the path covers log-SNR {low:.4f} to {high:.4f}, not {log_snr}")
         t = float(self.time_at(torch.tensor(-log_snr / 2.0, dtype=torch.float64)))
-        return self.level(min(max(t, self.first), self.last))
+        level = self.level(min(max(t, self.first), self.last))
+        if log_snr < -1000.0:
+            return level  # Pure noise to any precision, and its ratio beyond float64.
+        # Near noise, a float64 time is too coarse for alpha; the ratio itself is not.
+        alpha, sigma = self._at_ratio(math.exp(-log_snr / 2.0))
+        return level._replace(alpha=alpha, sigma=sigma)
+
+    def _at_ratio(self, ratio: float) -> tuple[float, float]:
+        """alpha and sigma with sigma / alpha = `ratio` and alpha^2 + sigma^2 = 1."""
+        return 1.0 / math.hypot(1.0, ratio), ratio / math.hypot(1.0, ratio)
 
     def _told(self, t: float, sigma: float) -> float:
         return 1000.0 * t
@@ -119,6 +128,9 @@ class RectifiedFlow(ContinuousPath):
         """t / (1 - t) = sigma / alpha."""
         return log_ratio.double().sigmoid()
 
+    def _at_ratio(self, ratio: float) -> tuple[float, float]:
+        return 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
+
 
 class VarianceExploding(ContinuousPath):
     """alpha = 1, sigma = s_min (s_max / s_min)^t for t > 0, and exact data at time 0 (Song et al. 2021, eq. 31)."""
@@ -137,6 +149,9 @@ class VarianceExploding(ContinuousPath):
     def time_at(self, log_ratio: Tensor) -> Tensor:
         """The share of the way from ln s_min to ln s_max."""
         return (log_ratio.double() - self._log_min) / self._growth
+
+    def _at_ratio(self, ratio: float) -> tuple[float, float]:
+        return 1.0, ratio
 
     def c_noise(self, t: Tensor) -> Tensor:
         """ln(sigma) / 4, float32 [B] (Karras et al. 2022, table 1)."""

@@ -1,24 +1,35 @@
-"""Paths: the published constants, time 0 is data, exact levels between times, moves that reach data."""
+"""Paths on whole times: the published constants, time 0 is data, exact levels between times."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
-from ddpm_exp.diffusion.paths import build_path
+from ddpm_exp.diffusion.paths import DATA, build_path
 from ddpm_exp.spec.diffusion import Diffusion
-from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.schedule import covered_log_snr
 
 LINEAR, COSINE = Diffusion(), Diffusion(schedule="cosine")
 TO_ZERO = Diffusion(prediction="v", zero_terminal_snr=True)
-SPECS = [LINEAR, COSINE, TO_ZERO, Diffusion(schedule="cosine", timesteps=200), Diffusion(timesteps=100)]
+SCALED = Diffusion(schedule="scaled-linear", beta_start=0.00085, beta_end=0.012)
+SIGMOID = Diffusion(schedule="sigmoid")
+SPECS = [
+    LINEAR,
+    COSINE,
+    TO_ZERO,
+    SCALED,
+    SIGMOID,
+    SIGMOID.but(prediction="v", zero_terminal_snr=True),
+    Diffusion(schedule="cosine", timesteps=200),
+    Diffusion(timesteps=100),
+]
 
 
 def test_linear_schedule_has_its_published_constants() -> None:
@@ -36,17 +47,37 @@ def test_cosine_schedule_has_its_published_constants() -> None:
     assert clipped == [1000]
 
 
+def test_scaled_linear_schedule_is_the_one_of_diffusers() -> None:
+    theirs = DDPMScheduler(1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
+    bars = [build_path(SCALED).level(t).alpha ** 2 for t in range(1, 1001)]
+    np.testing.assert_allclose(bars, theirs.numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "end", "tau"), [(-3.0, 3.0, 1.0), (0.0, 3.0, 0.9), (-3.0, 3.0, 1.1)])
+def test_sigmoid_schedule_is_algorithm_1_of_jabri(start: float, end: float, tau: float) -> None:
+    spec = Diffusion(schedule="sigmoid", sigmoid_start=start, sigmoid_end=end, sigmoid_tau=tau)
+    v_start, v_end = expit(start / tau), expit(end / tau)
+    gamma = (v_end - expit((np.linspace(0, 1, 1001) * (end - start) + start) / tau)) / (v_end - v_start)
+    bars = [build_path(spec).level(t).alpha ** 2 for t in range(1001)]
+    np.testing.assert_allclose(bars, np.clip(gamma, 1e-9, 1.0), rtol=1e-10)
+    assert bars[1000] == pytest.approx(1e-9)
+
+
 @pytest.mark.parametrize("spec", SPECS)
 def test_time_zero_is_exact_data_and_noise_only_grows(spec: Diffusion) -> None:
     path = build_path(spec)
-    alpha, sigma = path.at(torch.arange(spec.timesteps + 1))
+    alpha, sigma, *derivatives = path.at(torch.arange(spec.timesteps + 1))
+    assert derivatives == [None, None]
+    assert path.level(0) == DATA
     assert alpha[0] == 1 and sigma[0] == 0
     assert (alpha.diff() < 0).all() and (sigma.diff() >= 0).all()
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
 
 
 def test_zero_terminal_snr_ends_at_pure_noise_and_keeps_the_first_time() -> None:
-    assert build_path(TO_ZERO).level(1000)[:2] == (0.0, 1.0)
+    end = build_path(TO_ZERO).level(1000)
+    assert (end.alpha, end.sigma) == (0.0, 1.0)
+    assert build_path(TO_ZERO).at_log_snr(-math.inf) == end
     assert build_path(TO_ZERO).level(1).alpha == pytest.approx(build_path(LINEAR).level(1).alpha, rel=1e-12)
 
 
@@ -54,9 +85,9 @@ def test_zero_terminal_snr_ends_at_pure_noise_and_keeps_the_first_time() -> None
 def test_coefficients_are_float32_correct_to_the_last_bit(spec: Diffusion) -> None:
     # 1 - float32(alpha_bar) would be off in the fourth digit at time 1; a schedule in bfloat16 would give 0.
     path = build_path(spec)
-    alpha, sigma = path.at(torch.arange(spec.timesteps + 1))
+    alpha, sigma, _, _ = path.at(torch.arange(spec.timesteps + 1))
     assert alpha.dtype == sigma.dtype == torch.float32
-    exact = np.array([path.level(t)[:2] for t in range(spec.timesteps + 1)])
+    exact = np.array([(path.level(t).alpha, path.level(t).sigma) for t in range(spec.timesteps + 1)])
     assert np.array_equal(np.stack([alpha, sigma], 1), exact.astype(np.float32))
     assert (sigma[1:11] > 0).all()
     beta = 1 - path.level(1).alpha ** 2
@@ -75,10 +106,10 @@ def test_a_level_at_a_time_of_the_path_is_that_time(spec: Diffusion) -> None:
     path = build_path(spec)
     last = spec.timesteps - 1 if spec.zero_terminal_snr else spec.timesteps
     for t in (1, 2, 3, spec.timesteps // 2, last):
-        alpha, sigma, c_noise = path.level(t)
+        level = path.level(t)
         low, high = covered_log_snr(spec)
-        found = path.at_log_snr(min(max(2 * math.log(alpha / sigma), low), high))
-        assert found == pytest.approx((alpha, sigma, c_noise), rel=1e-6, abs=1e-6)
+        found = path.at_log_snr(min(max(2 * math.log(level.alpha / level.sigma), low), high))
+        assert found[:4] == pytest.approx(level[:4], rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -91,7 +122,8 @@ def test_levels_between_times_are_exact_and_ordered(spec: Diffusion, levels: lis
     before = math.inf
     for level in sorted(low + (high - low) * share for share in levels):
         level = min(max(level, low), high)
-        alpha, sigma, c_noise = path.at_log_snr(level)
+        time, alpha, sigma, c_noise, _, _ = path.at_log_snr(level)
+        assert time == pytest.approx(c_noise + 1, rel=1e-12)
         assert 2 * (math.log(alpha) - math.log(sigma)) == pytest.approx(level, rel=1e-9, abs=1e-9)
         assert alpha**2 + sigma**2 == pytest.approx(1, rel=1e-12)
         assert 0 <= c_noise <= spec.timesteps - 1
@@ -107,20 +139,7 @@ def test_levels_outside_the_path_are_refused(level: float) -> None:
         build_path(LINEAR).at_log_snr(level)
 
 
-@given(timesteps=st.integers(2, 400), data=st.data())
-@settings(max_examples=60, deadline=None)
-def test_moves_start_at_noise_end_at_data_and_join(timesteps: int, data: st.DataObject) -> None:
-    steps = data.draw(st.integers(1, timesteps))
-    pairs = build_path(Diffusion(timesteps=timesteps)).pairs(steps)
-    assert len(pairs) == steps
-    assert pairs[0][0] == timesteps and pairs[-1][1] == 0
-    assert all(t > s for t, s in pairs)
-    assert all(one[1] == two[0] for one, two in itertools.pairwise(pairs))
-    lengths = [t - s for t, s in pairs]
-    assert max(lengths) - min(lengths) <= 1
-
-
-@pytest.mark.parametrize("steps", [0, 1001])
-def test_more_steps_than_times_are_refused(steps: int) -> None:
-    with pytest.raises(UserError, match=r"sampling\.steps"):
-        build_path(LINEAR).pairs(steps)
+@pytest.mark.parametrize("time", [-1, 0.5, 1001])
+def test_times_that_the_path_does_not_have_are_refused(time: float) -> None:
+    with pytest.raises(ValueError, match="whole times 0 to 1000"):
+        build_path(LINEAR).level(time)
