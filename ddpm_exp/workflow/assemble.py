@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 
 from ddpm_exp.data.batches import Batches
-from ddpm_exp.data.conditions import build_conditions
 from ddpm_exp.data.examples import Facts
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.objective import Objective
@@ -17,12 +16,12 @@ from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.memory.estimate import sampling_batch
-from ddpm_exp.models.build import ConditionInput, build_network
 from ddpm_exp.spec.data import Images, family_of
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.precision import autocast
 from ddpm_exp.training.trainer import Length, Trainer
+from ddpm_exp.workflow.network import conditions_of, network_of
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.starting import guide_of, start_from
 
@@ -55,11 +54,11 @@ def assemble(
     """The runtime at the first step. Initial weights depend on the seed alone, not on the device."""
     experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
     device = torch.device(prepared.machine.device)
-    conditions = build_conditions(experiment.condition, splits.facts, draws.uniform)
+    conditions = conditions_of(experiment, splits.facts)
     network = build(experiment, splits.facts, seed).to(device)
     are_images = family_of(experiment.data) == "image"
     if are_images:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     parameters = sum(weight.numel() for weight in network.parameters())
     if experiment.hardware.compile:
         network.compile()
@@ -95,18 +94,10 @@ def assemble(
 
 def build(experiment: Experiment, facts: Facts, seed: int) -> torch.nn.Module:
     """The experiment's network on the CPU, with the initial weights of `seed`, or those that `training.init_from` names."""
-    diffusion = experiment.diffusion
-    inputs = build_conditions(experiment.condition, facts, draws.uniform).inputs
     torch.manual_seed(_initial_seed(seed))
-    network = build_network(
-        experiment.model,
-        tuple(ConditionInput(**part) for part in inputs),
-        facts.shape,
-        outputs=2 if diffusion.learned_variance else 1,
-        timesteps=diffusion.timesteps if diffusion.discrete else 0,
-    )
+    network = network_of(experiment, facts)
     if experiment.training.init_from is not None:
-        start_from(network, experiment.training.init_from)
+        start_from(network, experiment.model, experiment.training.init_from)
     return network
 
 

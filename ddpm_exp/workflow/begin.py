@@ -22,6 +22,7 @@ from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.jobs import FRESH
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.recorded import keep_data
 
 
 def size_to_gpu(prepared: Prepared, display: Display) -> Prepared:
@@ -53,6 +54,7 @@ def begin(
 ) -> RunDirectory:
     """The run directory to write into, with `runtime` at the point where it goes on."""
     if run is not None:
+        keep_data(run, prepared.splits)
         found = latest(run.checkpoints, on_broken=lambda error: display.warn(str(error)))
         if found is not None:
             restore(runtime.trainer, found[1])
@@ -66,6 +68,7 @@ def begin(
         return run
     manifest = _manifest(prepared, seed, options)
     run = RunDirectory.create(options.root, manifest.experiment, manifest.science_hash, seed, manifest)
+    keep_data(run, prepared.splits)
     if options.fresh:
         run.set_status("running", **{FRESH: True})
     display.note(f"recording to {run.path}")

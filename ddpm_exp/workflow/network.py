@@ -1,0 +1,28 @@
+"""The network that an experiment describes, for data of given facts. Trains and loads nothing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ddpm_exp.data.conditions import Conditions, build_conditions
+from ddpm_exp.data.examples import Facts
+from ddpm_exp.diffusion import draws
+from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.spec.experiment import Experiment
+
+
+def conditions_of(experiment: Experiment, facts: Facts) -> Conditions:
+    """What the experiment's network is told. Raises UserError if the data lacks it."""
+    return build_conditions(experiment.condition, facts, draws.uniform)
+
+
+def network_of(experiment: Experiment, facts: Facts) -> nn.Module:
+    """The experiment's network on the CPU, with fresh weights from torch's global generator."""
+    diffusion = experiment.diffusion
+    return build_network(
+        experiment.model,
+        tuple(ConditionInput(**part) for part in conditions_of(experiment, facts).inputs),
+        facts.shape,
+        outputs=2 if diffusion.learned_variance else 1,
+        timesteps=diffusion.timesteps if diffusion.discrete else 0,
+    )
