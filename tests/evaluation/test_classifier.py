@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.tiny_training import digits
 
-from ddpm_exp.data.images import ImageSet
+from ddpm_exp.data.examples import Examples
 from ddpm_exp.evaluation.classifier import Judge, fit_judge
 
 
@@ -19,7 +19,7 @@ def test_it_reads_unseen_digits(judge: Judge) -> None:
     held_out = digits().held_out
     assert held_out.labels is not None
     assert judge.accuracy_on_real >= 0.95
-    assert judge.accuracy(held_out.images, held_out.labels) == judge.accuracy_on_real
+    assert judge.accuracy(held_out.x, held_out.labels) == judge.accuracy_on_real
 
 
 def test_noise_is_right_by_chance_only(judge: Judge) -> None:
@@ -30,14 +30,14 @@ def test_noise_is_right_by_chance_only(judge: Judge) -> None:
 def test_real_digits_asked_for_as_others_are_wrong(judge: Judge) -> None:
     held_out = digits().held_out
     assert held_out.labels is not None
-    assert judge.accuracy(held_out.images, (held_out.labels + 1) % 10) < 0.02
+    assert judge.accuracy(held_out.x, (held_out.labels + 1) % 10) < 0.02
 
 
 def test_it_learns_from_the_larger_set_and_is_tested_on_the_other() -> None:
     few = digits().train.take(torch.arange(40))
     judge = fit_judge(few, digits().held_out)
     assert few.labels is not None
-    assert judge.accuracy_on_real == judge.accuracy(few.images, few.labels)
+    assert judge.accuracy_on_real == judge.accuracy(few.x, few.labels)
     assert judge.accuracy_on_real < 1.0, "tested on what it was fitted on"
     assert judge.accuracy_on_real >= 0.8
 
@@ -49,6 +49,6 @@ def test_fitting_twice_gives_the_same_judge(judge: Judge) -> None:
 
 
 def test_data_without_labels_cannot_be_judged() -> None:
-    unlabelled = ImageSet(digits().train.images, None, ())
+    unlabelled = Examples(digits().train.x, None, ())
     with pytest.raises(ValueError, match="labelled"):
         fit_judge(unlabelled, unlabelled)

@@ -20,9 +20,10 @@ from support.tiny_training import (
     tiny_trainer,
 )
 
-from ddpm_exp.data.conditions import NoConditions
+from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.data.examples import Batch
 from ddpm_exp.evaluation.evaluator import Evaluator
-from ddpm_exp.spec.condition import Prompts
+from ddpm_exp.spec.condition import ClassLabels, Condition, Prompts, Unconditional
 from ddpm_exp.spec.evaluation import Evaluation
 from ddpm_exp.spec.metrics import METRIC_NAMES
 from ddpm_exp.training.state import to_checkpoint
@@ -30,8 +31,8 @@ from ddpm_exp.training.state import to_checkpoint
 SPEC = Evaluation(held_out=64, samples=40, grid_columns=4, classifier=False)
 
 
-def evaluator(spec: Evaluation = SPEC, *, conditional: bool = True, **artist: Any) -> Evaluator:
-    return Evaluator(spec, digits(), tiny_artist(**artist), conditional=conditional)
+def evaluator(spec: Evaluation = SPEC, *, condition: Condition | None = None, **artist: Any) -> Evaluator:
+    return Evaluator(spec, digits(), tiny_artist(**artist), condition or ClassLabels())
 
 
 @pytest.mark.parametrize("which", ["average", "weights"])
@@ -71,7 +72,8 @@ def test_every_value_is_in_the_catalogue_and_repeats() -> None:
         "samples/class_accuracy_of_real",
     }
     assert set(found.values) <= set(METRIC_NAMES)
-    assert measure.evaluate(network, "8 images, epoch 0.1") == found
+    again = measure.evaluate(network, "8 images, epoch 0.1")
+    assert (again.values, again.pictures) == (found.values, found.pictures)
 
 
 def test_an_untrained_network_draws_no_digits() -> None:
@@ -91,8 +93,8 @@ def test_noise_in_place_of_drawn_images_has_no_coherence_and_no_class() -> None:
 
 
 def test_unconditional_networks_are_neither_judged_nor_asked_for_classes() -> None:
-    conditions = NoConditions()
-    found = evaluator(SPEC.but(classifier=True), conditional=False, conditions=conditions).evaluate(
+    conditions = Conditions(())
+    found = evaluator(SPEC.but(classifier=True), condition=Unconditional(), conditions=conditions).evaluate(
         lively_network(conditions=conditions), "title"
     )
     assert not {"samples/prompt_distance", "samples/class_accuracy"} & set(found.values)
@@ -117,15 +119,15 @@ def test_prompts_are_drawn_in_wording_that_training_never_saw() -> None:
     prompts = Prompts()
     conditions = digit_conditions(prompts)
     network, asked = lively_network(TINY, conditions), set()
-    measure = evaluator(conditions=conditions)
-    network.register_forward_pre_hook(lambda module, given: asked.update(map(tuple, given[2].tolist())))
+    measure = evaluator(condition=prompts, conditions=conditions)
+    network.register_forward_pre_hook(lambda module, given: asked.update(map(tuple, given[2]["prompt"].tolist())))
     measure.evaluate(network, "")
 
     def wordings(held_out: bool, count: int) -> set[tuple[int, ...]]:
         labels, turns = torch.arange(10).repeat(count), torch.arange(count).repeat_interleave(10)
-        tokens = conditions.fixed(labels, "cpu", held_out=held_out, turns=turns)
-        assert tokens is not None
-        return set(map(tuple, tokens.tolist()))
+        said = conditions.fixed(Batch(torch.zeros(len(labels)), labels, None), "cpu", held_out=held_out, turns=turns)
+        assert said is not None
+        return set(map(tuple, said["prompt"].tolist()))
 
     new, old = wordings(True, len(prompts.held_out_templates)), wordings(False, len(prompts.templates))
     assert not new & old

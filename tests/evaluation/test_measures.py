@@ -7,6 +7,7 @@ import torch
 from support.tiny_training import digits, lively_network, tiny_artist
 from torch import nn
 
+from ddpm_exp.data.examples import Batch
 from ddpm_exp.data.pixels import to_model_range
 from ddpm_exp.evaluation.measures import coherence, distance_between_classes, distance_between_conditions
 from ddpm_exp.spec.sampling import Sampling
@@ -38,7 +39,7 @@ def test_constant_images_count_as_incoherent(level: float) -> None:
 
 
 def test_coherence_ignores_contrast_and_brightness() -> None:
-    images = to_model_range(digits().held_out.images[:50])
+    images = to_model_range(digits().held_out.x[:50])
     assert coherence(images * 0.1 + 0.4) == pytest.approx(coherence(images), abs=1e-5)
 
 
@@ -63,17 +64,18 @@ class Deaf(nn.Module):
         super().__init__()
         self.network = lively_network()
 
-    def forward(self, x: torch.Tensor, c_noise: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        return self.network(x, c_noise, torch.zeros_like(condition))  # type: ignore[no-any-return]
+    def forward(self, x: torch.Tensor, c_noise: torch.Tensor, condition: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.network(x, c_noise, {name: torch.zeros_like(said) for name, said in condition.items()})  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
 def test_a_network_that_ignores_its_condition_has_distance_exactly_zero(guidance_scale: float) -> None:
     artist = tiny_artist(batch=7, sampling=Sampling(steps=2, guidance_scale=guidance_scale))
     labels, noises = torch.arange(10).repeat(4), torch.arange(4).repeat_interleave(10)
-    drawn = artist.draw(Deaf(), labels, noises, held_out=False)
+    asked = Batch(torch.zeros(40, 1, 8, 8), labels, None)
+    drawn = artist.draw(Deaf(), asked, noises, held_out=False)
     assert distance_between_conditions(drawn, 10) == 0.0
-    assert distance_between_conditions(artist.draw(lively_network(), labels, noises, held_out=False), 10) > 0.0
+    assert distance_between_conditions(artist.draw(lively_network(), asked, noises, held_out=False), 10) > 0.0
 
 
 def test_equal_images_have_distance_exactly_zero_however_many_classes_there_are() -> None:

@@ -10,23 +10,26 @@ import torch
 from support.ideal_denoiser import IdealDenoiser, least_error
 from support.tiny_training import digit_conditions, lively_network, tiny_artist
 
-from ddpm_exp.data.conditions import NoConditions
+from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.data.examples import Batch
 from ddpm_exp.evaluation.drawing import Stopped
-from ddpm_exp.evaluation.validation import Errors, HeldOut, validate
+from ddpm_exp.evaluation.validation import Errors, validate
 from ddpm_exp.spec.condition import Prompts
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.evaluation import Evaluation
 
 MEAN, DEVIATION = 0.2, 0.5
 SPEC = Evaluation()
-HELD_OUT = HeldOut(
-    MEAN + DEVIATION * torch.randn(1024, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(1024, dtype=torch.long)
+HELD_OUT = Batch(
+    MEAN + DEVIATION * torch.randn(1024, 1, 16, 16, generator=torch.Generator().manual_seed(0)),
+    torch.zeros(1024, dtype=torch.long),
+    None,
 )
 PROCESSES = [Diffusion(schedule=schedule, timesteps=count) for schedule in ("linear", "cosine") for count in (200, 1000)]
 
 
-def validated(diffusion: Diffusion, spec: Evaluation = SPEC, held_out: HeldOut = HELD_OUT, **artist: Any) -> Errors:
-    artist = {"conditions": NoConditions(), "batch": 256} | artist
+def validated(diffusion: Diffusion, spec: Evaluation = SPEC, held_out: Batch = HELD_OUT, **artist: Any) -> Errors:
+    artist = {"conditions": Conditions(()), "batch": 256} | artist
     return validate(IdealDenoiser(diffusion, MEAN, DEVIATION), held_out, tiny_artist(diffusion=diffusion, **artist), spec)
 
 
@@ -60,7 +63,7 @@ def test_denoising_compares_across_predictions_and_the_loss_does_not() -> None:
 
 
 def test_errors_do_not_depend_on_how_held_out_images_are_batched() -> None:
-    few = HeldOut(HELD_OUT.images[:100], HELD_OUT.labels[:100])
+    few = Batch(HELD_OUT.x0[:100], HELD_OUT.labels[:100], None)
     whole = validated(Diffusion(), held_out=few, batch=100)
     for batch in (3, 11, 64):
         found = validated(Diffusion(), held_out=few, batch=batch)
@@ -71,13 +74,13 @@ def test_errors_do_not_depend_on_how_held_out_images_are_batched() -> None:
 def test_the_wording_that_an_image_is_shown_with_does_not_depend_on_batches() -> None:
     conditions = digit_conditions(Prompts())
     network = lively_network(conditions=conditions)
-    few = HeldOut(torch.zeros(20, 1, 8, 8), torch.arange(20) % 10)
+    few = Batch(torch.zeros(20, 1, 8, 8), torch.arange(20) % 10, None)
     whole, parts = (validate(network, few, tiny_artist(conditions=conditions, batch=batch), SPEC).values for batch in (20, 11))
     assert parts == pytest.approx(whole, rel=1e-5)
 
 
 def test_fewer_held_out_images_than_are_shown_are_all_shown() -> None:
-    few = HeldOut(HELD_OUT.images[:3], HELD_OUT.labels[:3])
+    few = Batch(HELD_OUT.x0[:3], HELD_OUT.labels[:3], None)
     assert validated(Diffusion(), held_out=few).reconstructions.shape == (9, 3, 1, 16, 16)
 
 
@@ -88,8 +91,8 @@ def test_every_evaluation_meets_the_same_noise_whatever_was_drawn_before() -> No
 
 
 def test_validation_is_conditional_and_names_its_three_values() -> None:
-    held_out = HeldOut(torch.zeros(20, 1, 8, 8), torch.arange(20) % 10)
-    shifted = HeldOut(held_out.images, (held_out.labels + 1) % 10)
+    held_out = Batch(torch.zeros(20, 1, 8, 8), torch.arange(20) % 10, None)
+    shifted = Batch(held_out.x0, (held_out.labels + 1) % 10, None)
     network, artist = lively_network(), tiny_artist()
     found, others = (validate(network, images, artist, SPEC).values for images in (held_out, shifted))
     assert list(found) == ["val/loss", "val/denoising", "val/reconstruction"]
@@ -102,7 +105,7 @@ def test_reconstructions_show_the_image_then_each_level_with_its_estimate() -> N
     assert found.shape == (5, 8, 1, 16, 16)
     assert float(found.abs().max()) <= 1.0
     clean, little, from_little, much, from_much = found
-    assert torch.equal(clean, HELD_OUT.images[:8].clamp(-1, 1))
+    assert torch.equal(clean, HELD_OUT.x0[:8].clamp(-1, 1))
     errors = [float((part - clean).square().mean()) for part in (from_little, little, from_much, much)]
     assert errors[0] < 0.01
     assert errors == sorted(errors)

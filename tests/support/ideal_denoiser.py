@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from ddpm_exp.diffusion.levels import Coefficients
 from ddpm_exp.diffusion.predictions import target
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.schedule import alpha_bars
@@ -31,7 +32,7 @@ class IdealDenoiser(nn.Module):
         alpha, sigma = (part.view(-1, 1, 1, 1) for part in (angle.cos(), angle.sin()))
         gain = alpha * self.variance / (alpha**2 * self.variance + sigma**2)
         x0 = self.mean + gain * (x - alpha * self.mean)
-        return target(self.prediction, x0, (x - alpha * x0) / sigma, alpha.flatten(), sigma.flatten())
+        return target(self.prediction, x0, (x - alpha * x0) / sigma, Coefficients(alpha.flatten(), sigma.flatten()))
 
 
 def least_error(log_snr: float, deviation: float) -> float:

@@ -11,11 +11,12 @@ from torch import nn
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.conditions import Conditions, build_conditions
 from ddpm_exp.data.datasets import load
-from ddpm_exp.data.images import Splits
+from ddpm_exp.data.examples import Splits
 from ddpm_exp.diffusion import draws
+from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
-from ddpm_exp.models.build import ConditionSize, build_network
+from ddpm_exp.models.build import ConditionInput, build_network
 from ddpm_exp.spec.condition import ClassLabels, Condition
 from ddpm_exp.spec.data import Digits, Shape
 from ddpm_exp.spec.diffusion import Diffusion
@@ -42,13 +43,14 @@ def digits(subset: int | None = None) -> Splits:
 
 def digit_conditions(condition: Condition | None = None) -> Conditions:
     """Classes of digits unless `condition` says otherwise."""
-    return build_conditions(condition or ClassLabels(), digits().train.class_names, draws.uniform)
+    return build_conditions(condition or ClassLabels(), digits().facts, draws.uniform)
 
 
 def tiny_network(model: UNet = TINY, conditions: Conditions | None = None, seed: int = 0) -> nn.Module:
     """Fresh weights of `seed`."""
     torch.manual_seed(seed)
-    return build_network(model, ConditionSize(**(conditions or digit_conditions()).size), Shape(1, 8, 8))
+    inputs = tuple(ConditionInput(**part) for part in (conditions or digit_conditions()).inputs)
+    return build_network(model, inputs, Shape(1, 8, 8), timesteps=1000)
 
 
 def lively_network(model: UNet = TINY, conditions: Conditions | None = None) -> nn.Module:
@@ -69,9 +71,10 @@ def tiny_trainer(
     subset: int | None = None,
     total_images: int = 800,
     warmup_images: int = 0,
+    diffusion: Diffusion | None = None,
 ) -> Trainer:
     """A trainer before its first step; equal arguments give equal trainers."""
-    splits, conditions, diffusion = digits(subset), digit_conditions(), Diffusion()
+    splits, conditions, diffusion = digits(subset), digit_conditions(), diffusion or Diffusion()
     micro = micro_batch or training.images_per_step
     plan = Plan(
         gpu="cpu",
@@ -87,8 +90,7 @@ def tiny_trainer(
     )
     micro_step = MicroStep(
         network=tiny_network(TINY.but(dropout=dropout), conditions),
-        diffusion=diffusion,
-        path=build_path(diffusion),
+        objective=Objective(diffusion, build_path(diffusion), images_per_step=training.images_per_step, device=CPU),
         batches=Batches(splits.train, seed=0, flip=False, device=CPU, draw=draws.uniform),
         conditions=conditions,
         plan=plan,
@@ -145,4 +147,9 @@ class Inputs:
 
     def together(self) -> list[torch.Tensor]:
         """x, c_noise and condition of all passes, one after the other."""
-        return [torch.cat(parts) for parts in zip(*self.seen, strict=True)]
+        return [torch.cat([_tensor(part) for part in parts]) for parts in zip(*self.seen, strict=True)]
+
+
+def _tensor(part: torch.Tensor | dict[str, torch.Tensor]) -> torch.Tensor:
+    """A condition of a single part as its tensor."""
+    return part if isinstance(part, torch.Tensor) else next(iter(part.values()))

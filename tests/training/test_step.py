@@ -11,7 +11,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpm_exp.data.order import index_of
-from ddpm_exp.data.pixels import to_model_range
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.training.trainer import Trainer
@@ -41,8 +40,8 @@ def noise_of(inputs: Inputs, trainer: Trainer, step: int, count: int) -> torch.T
     """The eps that each image met in `step`, by image: x = alpha x0 + sigma eps solved for it."""
     x, c_noise, _ = inputs.seen[step]
     index = index_of(0, torch.arange(count * step, count * (step + 1)), count)
-    alpha, sigma = build_path(Diffusion()).at(c_noise.long() + 1)
-    x0 = to_model_range(digits(count).train.images[index])
+    alpha, sigma, *_ = build_path(Diffusion()).at(c_noise.long() + 1)
+    x0 = digits(count).train.batch(index).x0
     eps = (x - alpha.view(-1, 1, 1, 1) * x0) / sigma.view(-1, 1, 1, 1)
     return eps[index.argsort()]
 

@@ -1,0 +1,120 @@
+"""Whatever passes validation trains and samples; whatever is impossible is refused with a way out."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import pytest
+import torch
+from combinations.axes import DENSITIES, NETWORKS, PATHS, SAMPLERS, Choice, choices, conditions, diffusions, experiment
+from pydantic import ValidationError
+from support.prepared import prepared_on_cpu
+
+from ddpm_exp.evaluation.validation import validate
+from ddpm_exp.spec.diffusion import Diffusion
+from ddpm_exp.workflow.assemble import assemble
+
+Pair = tuple[tuple[str, str], tuple[str, str]]
+
+
+def pairs_of(choice: Choice) -> set[Pair]:
+    """Every two of its parts."""
+    return set(itertools.combinations(choice._asdict().items(), 2))
+
+
+def says_what_to_do(error: ValidationError) -> bool:
+    """Whether each message names a field and a fix."""
+    return all(found["type"] == "rule" and found["ctx"]["field"] and found["ctx"]["fix"] for found in error.errors())
+
+
+@pytest.fixture(scope="module")
+def every_diffusion() -> dict[tuple[str, str, str, str], Diffusion | ValidationError]:
+    return diffusions()
+
+
+@pytest.fixture(scope="module")
+def possible(every_diffusion) -> dict[tuple[str, str, str, str], Diffusion]:
+    return {key: found for key, found in every_diffusion.items() if isinstance(found, Diffusion)}
+
+
+def test_every_impossible_diffusion_says_what_to_do(every_diffusion, possible):
+    refused = [found for found in every_diffusion.values() if isinstance(found, ValidationError)]
+    assert len(refused) + len(possible) == len(PATHS) * 5 * 8 * 5
+    assert all(says_what_to_do(error) for error in refused)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_full_product_is_possible_or_says_what_to_do(possible, network):
+    uniform = {key: diffusion for key, diffusion in possible.items() if key[3] == "uniform"}
+    refused, allowed = 0, 0
+    for choice, diffusion, condition in choices(uniform, network):
+        try:
+            experiment(diffusion, choice.sampler, choice.network, condition)
+        except ValidationError as error:
+            assert says_what_to_do(error), choice
+            refused += 1
+        else:
+            allowed += 1
+    assert refused and allowed
+    assert refused + allowed == len(uniform) * len(SAMPLERS) * len(conditions(NETWORKS[network][1]))
+
+
+def covering(possible: dict[tuple[str, str, str, str], Diffusion], network: str) -> Iterator[Choice]:
+    """Combinations that pass validation, such that every two parts that can occur together (with this network) do."""
+    told = conditions(NETWORKS[network][1])
+    chance = random.Random(network)
+    keys = list(possible)
+    axes = {
+        **{name: sorted({key[place] for key in keys}) for place, name in enumerate(("path", "prediction", "weight", "density"))},
+        "sampler": list(SAMPLERS),
+        "condition": list(told),
+    }
+    wanted = [
+        ((a, one), (b, other)) for a, b in itertools.combinations(axes, 2) for one, other in itertools.product(axes[a], axes[b])
+    ]
+    covered: set[Pair] = set()
+    for pair in wanted:
+        if pair in covered:
+            continue
+        fixed = dict(pair)
+        fitting = [
+            key for key in keys if all(fixed.get(name, key[place]) == key[place] for place, name in enumerate(Choice._fields[:4]))
+        ]
+        best: Choice | None = None
+        for _ in range(12 if fitting else 0):
+            sampler, condition = (fixed.get(name) or chance.choice(axes[name]) for name in ("sampler", "condition"))
+            choice = Choice(*chance.choice(fitting), sampler, network, condition)
+            new = len(pairs_of(choice) - covered)
+            if best is not None and new <= len(pairs_of(best) - covered):
+                continue
+            try:
+                experiment(possible[choice[:4]], sampler, network, told[condition])
+            except ValidationError:
+                continue
+            best = choice
+        if best is not None:
+            covered |= pairs_of(best)
+            yield best
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_pairwise_covering_array_of_what_passes_trains_and_samples(possible, network):
+    told, tried = conditions(NETWORKS[network][1]), 0
+    for choice in covering(possible, network):
+        runtime = assemble(prepared_on_cpu(experiment(possible[choice[:4]], choice.sampler, network, told[choice.condition])), 0)
+        train = runtime.evaluator.splits.train
+        try:
+            runtime.trainer.step()
+            values, bad = runtime.trainer.statistics.read()
+            drawn = runtime.artist.draw(runtime.averaged(), train.batch(slice(0, 2)), torch.arange(2), held_out=True)
+            errors = validate(runtime.averaged(), train.batch(slice(0, 2)), runtime.artist, runtime.evaluator.spec)
+        except Exception as error:
+            raise AssertionError(f"{choice} passed validation and failed: {error!r}") from error
+        assert values["train/bad_steps"] == 0 and bad == 0, choice
+        assert all(weight.isfinite().all() for weight in runtime.trainer.network.parameters()), choice
+        assert drawn.isfinite().all() and drawn.shape == (2, *train.x.shape[1:]), choice
+        assert all(torch.tensor(value).isfinite() for value in errors.values.values()), choice
+        tried += 1
+    assert tried >= len(DENSITIES) * 8
