@@ -56,11 +56,9 @@ def test_derivatives_equal_autograd(spec: Diffusion, t: list[float]) -> None:
     at = path.exact(times)
     for value, derivative in ((at.alpha, at.d_alpha), (at.sigma, at.d_sigma)):
         assert derivative is not None
-        (expected,) = (
-            torch.autograd.grad(value.sum(), times, retain_graph=True, allow_unused=True, materialize_grads=True)
-            if (value.requires_grad)
-            else (torch.zeros_like(times),)
-        )
+        expected = torch.zeros_like(times)
+        if value.requires_grad:
+            (expected,) = torch.autograd.grad(value.sum(), times, retain_graph=True)
         torch.testing.assert_close(derivative.detach(), expected, rtol=1e-6, atol=1e-9)
 
 
@@ -117,7 +115,7 @@ def test_levels_are_found_by_log_snr_exactly(spec: Diffusion, shares: list[float
     for share in shares:
         wanted = min(max(low + (high - low) * share, low), high)
         level = path.at_log_snr(wanted)
-        assert 2 * (math.log(level.alpha) - math.log(level.sigma)) == pytest.approx(wanted, abs=1e-8, rel=1e-8)
+        assert 2 * (math.log(level.alpha) - math.log(level.sigma)) == pytest.approx(wanted, abs=1e-9, rel=1e-9)
         assert path.first <= level.time <= path.last
         assert level.d_alpha is not None and level.d_sigma is not None
 
