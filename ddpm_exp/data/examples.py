@@ -127,17 +127,22 @@ def split(train: Examples, held_out: Examples, facts: Facts | None = None, also:
 
 
 def split_scaled(
-    train: Examples, held_out: Examples, raw: tuple[NDArray[np.float64], NDArray[np.float64]], codec: Codec, facts: Facts
+    train: Examples,
+    held_out: Examples,
+    raw: tuple[NDArray[np.float64], NDArray[np.float64]],
+    raw_values: tuple[str, ...],
+    codec: Codec,
+    facts: Facts,
 ) -> Splits:
-    """Two sets of scaled examples. Their fingerprint is over `raw`, the numbers before scaling (values included): scaled
-    numbers may differ in the last bit between machines."""
+    """Two sets of scaled examples. Their fingerprint is over `raw`, the numbers before scaling, [N, ...]: scaled
+    ones may differ in the last bit between machines. `raw_values` names the values among them."""
     digest = hashlib.sha256()
     for part, numbers in zip((train, held_out), raw, strict=True):
         head = {
             "shape": list(numbers.shape),
             "classes": part.class_names,
             "labelled": part.labels is not None,
-            "values": part.value_names,
+            "values": raw_values,
             "columns": codec.columns,
         }
         digest.update(json.dumps(head, sort_keys=True).encode() + b"\n")

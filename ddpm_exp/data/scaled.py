@@ -65,9 +65,11 @@ def scaled_splits(raw: Raw, data: Table | Sequences | Points | Gaussians, fit_co
             fix="leave it out" if data.subset is None else "leave it out, or take a larger data.subset",
         )
     parts = [_examples(raw, where, codec, (raw.values[where] - mean) / std) for where in rows]
-    numbers = [np.concatenate([raw.x[where].reshape(len(where), -1), raw.values[where]], axis=1) for where in rows]
+    # A table's values are columns that are not drawn. Those of made data follow from their source and change no fingerprint.
+    told = raw.value_names if isinstance(data, Table) else ()
+    numbers = [_numbers(raw, where, bool(told)) for where in rows]
     facts = Facts(tuple(parts[0].x.shape[1:]), raw.class_names, raw.value_names, tuple(mean.tolist()), tuple(std.tolist()))
-    return split_scaled(parts[0], parts[1], (numbers[0], numbers[1]), codec, facts)
+    return split_scaled(parts[0], parts[1], (numbers[0], numbers[1]), told, codec, facts)
 
 
 def held_out_rows(count: int, share: float) -> NDArray[np.bool_]:
@@ -87,6 +89,11 @@ def _rows(raw: Raw, data: Table | Sequences | Points | Gaussians) -> tuple[NDArr
     labels = None if raw.labels is None else torch.from_numpy(raw.labels[train])
     chosen = take_subset(Examples(torch.from_numpy(train), labels, raw.class_names), data.subset, data.subset_seed)
     return chosen.x.numpy(), np.flatnonzero(held_out)
+
+
+def _numbers(raw: Raw, rows: NDArray[np.int64], with_values: bool) -> Array:
+    flat = raw.x[rows].reshape(len(rows), -1)
+    return np.concatenate([flat, raw.values[rows]], axis=1) if with_values else flat
 
 
 def _examples(raw: Raw, rows: NDArray[np.int64], codec: Codec, values: Array) -> Examples:

@@ -8,6 +8,7 @@ from ddpm_exp.data.examples import Examples
 from ddpm_exp.data.order import index_of
 from ddpm_exp.data.pixels import to_model_range, to_uint8
 from ddpm_exp.diffusion.draws import uniform
+from ddpm_exp.spec.errors import RunError
 
 
 @pytest.fixture
@@ -17,27 +18,28 @@ def images() -> Examples:
 
 
 def test_a_batch_is_the_images_of_its_ordinals_with_their_labels(images: Examples) -> None:
-    x0, labels = Batches(images, 4, False, "cpu", uniform).batch(torch.arange(290, 310))
+    x0, labels, values = Batches(images, 4, False, "cpu", uniform).batch(torch.arange(290, 310))
     index = index_of(4, torch.arange(290, 310), 300)
     assert torch.equal(x0, to_model_range(images.x[index]))
     assert labels is not None
     assert images.labels is not None
     assert torch.equal(labels, images.labels[index])
+    assert values is None
 
 
 def test_slicing_a_step_changes_nothing(images: Examples) -> None:
     batches = Batches(images, 4, True, "cpu", uniform)
-    whole, labels = batches.batch(torch.arange(64))
+    whole, labels, _ = batches.batch(torch.arange(64))
     parts = [Batches(images, 4, True, "cpu", uniform).batch(torch.arange(first, first + 16)) for first in range(0, 64, 16)]
-    assert torch.equal(torch.cat([x0 for x0, _ in parts]), whole)
+    assert torch.equal(torch.cat([part.x0 for part in parts]), whole)
     assert labels is not None
-    assert torch.equal(torch.cat([label for _, label in parts if label is not None]), labels)
+    assert torch.equal(torch.cat([part.labels for part in parts if part.labels is not None]), labels)
 
 
 def test_flips_mirror_left_and_right_for_half_of_the_images(images: Examples) -> None:
     ordinals = torch.arange(3000)
-    plain, _ = Batches(images, 4, False, "cpu", uniform).batch(ordinals)
-    flipped, _ = Batches(images, 4, True, "cpu", uniform).batch(ordinals)
+    plain, *_ = Batches(images, 4, False, "cpu", uniform).batch(ordinals)
+    flipped, *_ = Batches(images, 4, True, "cpu", uniform).batch(ordinals)
     mirrored = (flipped == plain.flip(-1)).flatten(1).all(1)
     untouched = (flipped == plain).flatten(1).all(1)
     assert bool((mirrored ^ untouched).all())
@@ -49,7 +51,7 @@ def test_an_image_is_not_flipped_the_same_way_in_every_epoch(images: Examples) -
     epochs = []
     for epoch in range(2):
         ordinals = torch.arange(300) + 300 * epoch
-        x0, _ = batches.batch(ordinals)
+        x0, *_ = batches.batch(ordinals)
         epochs.append(x0[index_of(4, ordinals, 300).argsort()])
     same = (epochs[0] == epochs[1]).flatten(1).all(1).float().mean()
     assert 0.35 < float(same) < 0.65
@@ -61,6 +63,30 @@ def test_images_without_classes_give_no_labels(images: Examples) -> None:
 
 def test_a_batch_larger_than_the_data_spans_epochs(images: Examples) -> None:
     few = images.take(torch.arange(3))
-    x0, _ = Batches(few, 0, False, "cpu", uniform).batch(torch.arange(12))
+    x0, *_ = Batches(few, 0, False, "cpu", uniform).batch(torch.arange(12))
     counts = [int((to_uint8(x0) == image).flatten(1).all(1).sum()) for image in few.x]
     assert counts == [4, 4, 4]
+
+
+def test_scaled_examples_come_as_they_are_with_their_values() -> None:
+    x, values = torch.randn(50, 3), torch.randn(50, 2)
+    batches = Batches(Examples(x, None, (), values, ("a", "b")), 4, False, "cpu", uniform)
+    batch = batches.batch(torch.arange(45, 55))
+    index = index_of(4, torch.arange(45, 55), 50)
+    assert torch.equal(batch.x0, x[index])
+    assert batch.values is not None
+    assert torch.equal(batch.values, values[index])
+
+
+def test_a_number_that_is_not_finite_is_refused_in_the_first_batch() -> None:
+    x = torch.zeros(4, 2)
+    x[1, 1] = float("nan")
+    with pytest.raises(RunError, match="finite"):
+        Batches(Examples(x, None, ()), 0, False, "cpu", uniform).batch(torch.arange(4))
+
+
+def test_held_out_batches_are_in_the_models_range_and_never_mirrored(images: Examples) -> None:
+    batch = images.batch(slice(2, 5))
+    assert torch.equal(batch.x0, to_model_range(images.x[2:5]))
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [2, 0, 1]

@@ -6,6 +6,7 @@ import torch
 from ddpm_exp.data import load, require
 from ddpm_exp.data.examples import Examples, split
 from ddpm_exp.data.subset import take_subset
+from ddpm_exp.spec.condition import ContinuousValues
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.errors import UserError
 
@@ -107,3 +108,11 @@ def test_the_fingerprint_agrees_for_equal_data_and_differs_for_any_change() -> N
 def test_loading_twice_gives_the_same_fingerprint_and_a_subset_another() -> None:
     assert load(Digits()).fingerprint == load(Digits()).fingerprint
     assert load(Digits(subset=100)).fingerprint != load(Digits()).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("data", "recorded"), [(Digits(), "451b01733fa77035"), (Digits(image_size=16, subset=100), "d40ee22a54071105")]
+)
+def test_images_keep_the_fingerprint_of_recorded_runs(data: Digits, recorded: str) -> None:
+    assert load(data).fingerprint == recorded
+    assert load(data, ContinuousValues(names=("brightness",))).fingerprint == recorded
