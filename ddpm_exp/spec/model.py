@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Lt, MinLen
@@ -25,7 +26,8 @@ class Network(Spec):
     initialization")."""
 
     zero_init: bool = True
-    """Begin with the last map of every residual branch, and of the network, at zero."""
+    """Begin with the last map of every residual branch, and of the network, at zero, and with scales and shifts (AdaGN, AdaLN)
+    that change nothing: an untrained network says 0."""
 
     checkpointing: Annotated[bool, EXECUTION] = False
     """Recompute activations in the backward pass: less memory, about a third more time, the same result."""
@@ -60,13 +62,15 @@ class UNet(Network):
 
     time_conditioning: Literal["additive", "adagn", "concatenated"] = "additive"
     """How blocks are told the time: added to their activations (Ho et al. 2020); as scale and shift of the second GroupNorm
-    (Dhariwal & Nichol 2021, guide 002's advice for images); or as further channels of the block's second convolution."""
+    (Dhariwal & Nichol 2021, guide 002's advice for images); or as as many further channels of the block's second convolution,
+    which doubles its parameters."""
 
     resample: Literal["conv", "interpolation"] = "conv"
-    """Halve by a strided and double by a following convolution, or by averaging and by repeating pixels alone."""
+    """Halve by a strided convolution and double by repeating pixels before one; or average and repeat pixels alone, which has
+    no weights."""
 
     skip_scaling: bool = False
-    """Divide sums of a block's input and output by the square root of 2 (Song et al. 2021)."""
+    """Divide the sum of each branch and its input by the square root of 2, so that it keeps their variance (Song et al. 2021)."""
 
     groups: Annotated[int, Ge(1)] = 32
     """Groups of every GroupNorm; the channels of every level must divide by it."""
@@ -88,14 +92,14 @@ class UNet(Network):
                     value=self.base_channels,
                     fix=f"take base_channels = {max(1, round(self.base_channels / self.groups)) * self.groups} or change groups",
                 )
-            if channels % self.heads:
-                raise broken(
-                    f"channels must divide by heads; "
-                    f"{self.base_channels} x {multiplier} = {channels} does not divide by {self.heads}",
-                    field="heads",
-                    value=self.heads,
-                    fix="take heads = 1 or a divisor of the channels",
-                )
+        _heads_divide(self.base_channels * gcd(*self.multipliers), self.heads, "every level's channels")
+        if len(set(self.attention_resolutions)) < len(self.attention_resolutions):
+            raise broken(
+                "each attention resolution is named once",
+                field="attention_resolutions",
+                value=self.attention_resolutions,
+                fix=f"write {tuple(dict.fromkeys(self.attention_resolutions))}",
+            )
         _even("time_embedding", self.time_embedding)
         return self
 
@@ -235,10 +239,10 @@ def _even(field: str, value: int) -> None:
         )
 
 
-def _heads_divide(width: int, heads: int, field: str) -> None:
+def _heads_divide(width: int, heads: int, what: str) -> None:
     if width % heads:
         raise broken(
-            f"{field} must divide by heads; {width} does not divide by {heads}",
+            f"{what} must divide by heads; {width} does not divide by {heads}",
             field="heads",
             value=heads,
             fix=f"take heads = 1 or a divisor of {width}",

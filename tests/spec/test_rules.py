@@ -188,6 +188,11 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
     ("means", lambda: Gaussians(means=((0.0,), (0.0, 1.0))), lambda: Gaussians(means=((0.0,), (1.0,)))),
     ("base_channels", lambda: UNet(base_channels=100), lambda: UNet(base_channels=96)),
     ("heads", lambda: UNet(heads=3), lambda: UNet(heads=4)),
+    (
+        "attention_resolutions",
+        lambda: UNet(attention_resolutions=(16, 8, 16)),
+        lambda: UNet(attention_resolutions=(16, 8)),
+    ),
     ("time_embedding", lambda: UNet(time_embedding=127), lambda: UNet(time_embedding=128)),
     ("templates", lambda: Prompts(templates=("a photo",)), lambda: Prompts(templates=("a photo of {}",))),
     ("templates", lambda: Prompts(templates=("{} and {}",)), lambda: Prompts(templates=("{}",))),
