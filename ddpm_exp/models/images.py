@@ -1,4 +1,4 @@
-"""What every network of images asks of its inputs: the image's shape, the condition's presence, its channels beside the image."""
+"""What networks ask of their inputs: an image's shape, the condition's presence, its channels beside the input."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def beside(x: Tensor, channels: Tensor | None) -> Tensor:
-    """x [B, C, H, W], followed by a condition's channels: [B, C', H, W] as they are, [B, C'] the same at every pixel."""
+    """x [B, C, *places], followed by a condition's channels: [B, C', *places] as they are, [B, C'] the same at every place."""
     if channels is None:
         return x
     if channels.dim() == 2:
-        channels = channels[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        channels = channels[(..., *[None] * (x.dim() - 2))].expand(-1, -1, *x.shape[2:])
     return torch.cat([x, channels.to(x.dtype)], dim=1)
 
 
