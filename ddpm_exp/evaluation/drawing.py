@@ -16,6 +16,7 @@ from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.network import Condition, Network
 from ddpm_exp.diffusion.paths import Path
 from ddpm_exp.diffusion.samplers import sample
+from ddpm_exp.diffusion.step import Denoise
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
 
@@ -71,21 +72,25 @@ class Artist:
     def draw_batch(self, network: nn.Module, condition: Condition, noises: torch.Tensor, seed: int) -> torch.Tensor:
         """[B, *shape] on the device, for conditions that are there already and noise numbers int64 [B]."""
         ordinals = noises.to(self.device)
-        denoise = denoiser(
-            self.diffusion,
-            self.sampling,
-            self.asking(network),
-            condition=condition,
-            null=self.conditions.null(len(noises), self.device),
-            guide=None if self.guide is None else self.asking(self.guide),
-            clamp=self.clamp,
-        )
+        denoise = self.denoise(network, condition, len(noises))
         start = self.path.prior_std * draws.normal(seed, "sample/start", ordinals, self.shape)
 
         def noise(step: int) -> torch.Tensor:
             return draws.normal(seed, f"sample/step {step}", ordinals, self.shape)
 
         return sample(self.sampling, levels(self.path, self.sampling.steps, self.sampling.grid), denoise, start, noise)
+
+    def denoise(self, network: nn.Module, condition: Condition, n: int) -> Denoise:
+        """`network` as a sampler asks it, about `n` examples of this condition; guided as `sampling` says."""
+        return denoiser(
+            self.diffusion,
+            self.sampling,
+            self.asking(network),
+            condition=condition,
+            null=self.conditions.null(n, self.device),
+            guide=None if self.guide is None else self.asking(self.guide),
+            clamp=self.clamp,
+        )
 
     def asking(self, network: nn.Module) -> Network:
         """`network` under this run's autocast, its outputs in fp32."""

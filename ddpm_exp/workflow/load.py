@@ -1,0 +1,63 @@
+"""`load`: from a run directory to its network, on any machine and without the data it was trained on. Draws nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ddpm_exp.diffusion.paths import build_path
+from ddpm_exp.spec.data import family_of
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.training import Precision
+from ddpm_exp.workflow.loaded_run import LoadedRun
+from ddpm_exp.workflow.network import conditions_of
+from ddpm_exp.workflow.recorded import Recorded
+
+
+def load(run: Path | str, *, weights: Literal["ema", "raw"] | None = None, device: str | None = None) -> LoadedRun:
+    """The network of the run directory `run`, from its last checkpoint, finished or not; its data is not needed.
+
+    `weights`: the average or the last ones; None: as the experiment draws. `device`: None takes a GPU if there is one. There
+    the arithmetic is as in training, on the CPU it is fp32. Raises RunError where the directory is damaged or has no checkpoint
+    yet, UserError where this version cannot read it or there is no such device.
+    """
+    recorded, where = Recorded(Path(run).expanduser()), _device(device)
+    experiment, facts = recorded.experiment, recorded.facts
+    found = recorded.weights(averaged=(weights or experiment.sampling.weights) == "ema")
+    network = recorded.network(found).to(where)
+    if family_of(experiment.data) == "image":
+        network = network.to(memory_format=torch.channels_last)
+    return LoadedRun(
+        directory=recorded.run.path,
+        experiment=experiment,
+        network=network,
+        path=build_path(experiment.diffusion, where),
+        conditions=conditions_of(experiment, facts),
+        facts=facts,
+        codec=recorded.codec,
+        averaged=found.averaged,
+        images_seen=found.images_seen,
+        device=where,
+        precision=_precision(recorded.run.manifest.precision, where),
+    )
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"torch cannot compute there ({first})", field="device", value=name, fix="take cpu or cuda") from None
+    return device
+
+
+def _precision(recorded: str, device: torch.device) -> Precision:
+    """The training's on a GPU that has it in hardware, else fp32."""
+    if device.type != "cuda" or (recorded == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False)):
+        return "fp32"
+    return recorded  # type: ignore[return-value]

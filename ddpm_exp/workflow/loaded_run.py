@@ -1,0 +1,202 @@
+"""A recorded run's network, ready to draw, restore and upscale. Reads no file; `load` makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from ddpm_exp.data.codec import Codec
+from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.data.examples import Facts
+from ddpm_exp.diffusion import draws
+from ddpm_exp.diffusion.grids import levels
+from ddpm_exp.diffusion.paths import Path as DiffusionPath
+from ddpm_exp.diffusion.repaint import inpaint
+from ddpm_exp.evaluation.drawing import Artist
+from ddpm_exp.loading.translate import to_user_error
+from ddpm_exp.spec.condition import ImageCondition, parts_of
+from ddpm_exp.spec.data import family_of
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.sampling import Sampling
+from ddpm_exp.spec.training import Precision
+from ddpm_exp.training.precision import autocast
+from ddpm_exp.workflow.asking import Asked, as_mask, as_seen, captions_of, part_of, words_of
+from ddpm_exp.workflow.samples import Samples
+from ddpm_exp.workflow.starting import guide_of
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A recorded run's network and what it takes to draw from it."""
+
+    directory: Path
+    """The run directory."""
+
+    experiment: Experiment
+    network: nn.Module
+    """In evaluation mode, frozen: forward(x [B, *shape], c_noise [B], condition)."""
+
+    path: DiffusionPath
+    """From data to noise."""
+
+    conditions: Conditions
+    facts: Facts
+    """Shape of an example, names of classes and values."""
+
+    codec: Codec | None
+    """Back to the data's own units; None for images."""
+
+    averaged: bool
+    """Whether the weights are the EMA's."""
+
+    images_seen: int
+    """Training images before the checkpoint that was read."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the experiment draws; the default of `sample`."""
+        return self.experiment.sampling
+
+    def sample(
+        self, n: int, condition: Asked = None, *, seed: int = 0, sampling: Sampling | None = None, batch: int = BATCH
+    ) -> Samples:
+        """`n` samples. What `condition` does not say is hidden, as in training.
+
+        `condition`: {"label": class name or number, "prompt": text, "values": {name: number in its own unit}, "image": (image,
+        mask)}, or a plain class or prompt; several in a list are taken in turn. The same seed gives the same samples, up to
+        rounding, whatever `batch`, how many are drawn together; sample k is the same whatever `n`.
+
+        Raises UserError for a condition that the network does not have or needs, and for `sampling` that does not fit it.
+        """
+        words = words_of(condition, self.conditions, self.facts.shape)
+        return self._samples(self._drawn(_count("n", n), words, seed, sampling, _count("batch", batch)), words)
+
+    def restore(
+        self,
+        image: Any,
+        mask: Any,
+        *,
+        condition: Asked = None,
+        resamples: int = 10,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+        batch: int = BATCH,
+    ) -> Samples:
+        """Each example again, as it is where `mask` is 1 and drawn where it is 0.
+
+        `image`: [C, H, W] or [N, C, H, W], uint8 or in [-1, 1]; or other examples as the network sees them. `mask`: of a shape
+        that broadcasts to it, such as [H, W]. A network that was trained for inpainting is told both; any other one is led by
+        RePaint (Lugmayr et al. 2022), at `resamples` times the price. Raises UserError for shapes that do not fit.
+        """
+        dimensions = len(self.facts.shape)
+        x, known = as_seen(image, "image", dimensions), as_mask(mask, dimensions)
+        if x.shape[1:] != self.facts.shape:
+            raise _unlike("image", x, self.facts.shape)
+        try:
+            known = known.expand(len(x), *known.shape[1:])
+            everywhere = known.expand_as(x) > 0.5
+        except RuntimeError:
+            raise _unlike("mask", known, (1, *self.facts.shape[1:])) from None
+        words = words_of(condition, self.conditions, self.facts.shape)
+        if self._shown("inpainting"):
+            drawn = self._drawn(len(x), words | {"image": (x, known[:, :1])}, seed, sampling, _count("batch", batch))
+        else:
+            lead = partial(self._led, x=x, mask=known, resamples=_count("resamples", resamples))
+            drawn = self._drawn(len(x), words, seed, sampling, _count("batch", batch), lead)
+        return self._samples(torch.where(everywhere, x, drawn), words)
+
+    def upscale(
+        self, image: Any, *, condition: Asked = None, seed: int = 0, sampling: Sampling | None = None, batch: int = BATCH
+    ) -> Samples:
+        """Each small image [C, h, w] or [N, C, h, w], uint8 or in [-1, 1], at the size of the data, by a network trained for it.
+
+        An image of full size is made small first. Raises UserError for another network or size.
+        """
+        if not self._shown("super-resolution"):
+            raise UserError(
+                "only a network that was trained for it makes small images large",
+                field="condition",
+                fix="train one with condition = ImageCondition(task='super-resolution')",
+            )
+        x = as_seen(image, "image", len(self.facts.shape))
+        words = words_of(condition, self.conditions, self.facts.shape)
+        drawn = self._drawn(len(x), words | {"image": (x, None)}, seed, sampling, _count("batch", batch))
+        return self._samples(drawn, words)
+
+    def _shown(self, task: str) -> bool:
+        return any(isinstance(part, ImageCondition) and part.task == task for part in parts_of(self.experiment.condition))
+
+    def _samples(self, x: Tensor, words: dict[str, Any]) -> Samples:
+        return Samples(x, self.codec, captions_of(words, self.facts, len(x)))
+
+    @torch.no_grad()
+    def _drawn(self, n: int, words: dict[str, Any], seed: int, sampling: Sampling | None, batch: int, lead: Any = None) -> Tensor:
+        """[n, *shape] on the CPU, by `lead(artist, part, condition, seed)` or as evaluation draws."""
+        artist = self._artist(sampling)
+        told = self.conditions.said(n, "cpu", **words)
+        drawn = []
+        for first in range(0, n, batch):
+            part = slice(first, min(first + batch, n))
+            condition = part_of(told, part, self.device)
+            if lead is None:
+                x = artist.draw_batch(self.network, condition, torch.arange(part.start, part.stop), seed)
+            else:
+                x = lead(artist, part, condition, seed)
+            drawn.append(x.cpu())
+        return torch.cat(drawn)
+
+    def _led(self, artist: Artist, part: slice, condition: Any, seed: int, *, x: Tensor, mask: Tensor, resamples: int) -> Tensor:
+        """Some of the examples `x` by RePaint."""
+        ordinals, shape = torch.arange(part.start, part.stop, device=self.device), self.facts.shape
+        return inpaint(
+            artist.sampling,
+            levels(self.path, artist.sampling.steps, artist.sampling.grid),
+            artist.denoise(self.network, condition, len(ordinals)),
+            self.path.prior_std * draws.normal(seed, "sample/start", ordinals, shape),
+            x[part].to(self.device),
+            mask[part].to(self.device),
+            lambda number: draws.normal(seed, f"restore/noise {number}", ordinals, shape),
+            resamples,
+        )
+
+    def _artist(self, sampling: Sampling | None) -> Artist:
+        experiment = self.experiment
+        if sampling is not None:
+            try:
+                experiment = experiment.but(sampling=sampling)
+            except ValidationError as error:
+                raise to_user_error(error, Experiment) from None
+        return Artist(
+            sampling=experiment.sampling,
+            diffusion=experiment.diffusion,
+            path=self.path,
+            conditions=self.conditions,
+            shape=self.facts.shape,
+            device=self.device,
+            autocast=lambda: autocast(self.device, self.precision),
+            clamp=family_of(experiment.data) == "image",
+            guide=guide_of(experiment, self.facts, self.device),
+        )
+
+
+def _count(field: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError("a whole number, 1 or more", field=field, value=value, fix=f"write {field} = 1 or more")
+    return value
+
+
+def _unlike(field: str, x: Tensor, shape: tuple[int, ...]) -> UserError:
+    sizes = "x".join(map(str, shape))
+    return UserError(f"this network's is {sizes}, not {'x'.join(map(str, x.shape[1:]))}", field=field, fix="resize it")

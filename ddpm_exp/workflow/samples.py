@@ -1,0 +1,129 @@
+"""What was drawn: as the network sees it, in the data's own units, and as files. Draws nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ddpm_exp.data.codec import Codec
+from ddpm_exp.data.pixels import to_uint8
+from ddpm_exp.evaluation.pictures import grid
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.workflow.outputs import write_new
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_ONE_OF_MANY = re.compile(r"\d{5,}\.png")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Examples drawn from a network."""
+
+    x: Tensor
+    """float32 [N, *shape] on the CPU: images in [-1, 1], all else scaled as the training data was."""
+
+    codec: Codec | None
+    """Back to the data's own units; None for images."""
+
+    captions: tuple[str, ...] = ()
+    """What was said of each; empty where nothing was."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def are_images(self) -> bool:
+        """Whether they are pictures."""
+        return self.codec is None
+
+    @property
+    def data(self) -> Tensor | pd.DataFrame | NDArray[np.float64]:
+        """Images as uint8 [N, C, H, W]; a table with its columns' names and types; or an array laid out as the data's file:
+        sequences [N, channels, length], points [N, count, dimensions], Gaussians [N, features]."""
+        return to_uint8(self.x) if self.codec is None else self.codec.decode(self.x)
+
+    def save(self, path: Path | str, *, force: bool = False) -> Path:
+        """Write them to `path`, whole or not at all; the path.
+
+        `.png`: one grid of images. A name that ends in `/`: a folder with one PNG per image. `.csv`: a row per example that is no
+        image, under the columns' names. `.npy`: `data` as one array.
+
+        Raises UserError for another ending, one that does not fit, and an existing file without `force`.
+        """
+        text, target = str(path), Path(path).expanduser()
+        if text.endswith("/") and self.are_images:
+            return self._save_singly(target, force)
+        write = {".png": self._png, ".csv": self._csv, ".npy": self._npy}.get(target.suffix.lower())
+        if write is None:
+            raise _unfit(text, f"{self._kind} are written as {self._fitting}", f"name a file such as samples{self._fitting[:4]}")
+        return write_new(target, write(text), force=force)
+
+    @property
+    def _kind(self) -> str:
+        return "images" if self.are_images else "examples that are no images"
+
+    @property
+    def _fitting(self) -> str:
+        return ".png, .npy, or single PNGs into a folder whose name ends in /" if self.are_images else ".csv or .npy"
+
+    def _png(self, text: str) -> bytes:
+        if not self.are_images:
+            raise _unfit(text, f"only images are written as .png, and these are none: write {self._fitting}", "name a .csv file")
+        rows, captions, title = self._rows()
+        return grid(rows, captions, title)
+
+    def _rows(self) -> tuple[Tensor, list[str], str]:
+        """[R, K, C, H, W] with a caption per row and one for all: a row per caption if all were said equally often, else a
+        square, its rest white."""
+        said = list(dict.fromkeys(self.captions))
+        counts = {self.captions.count(caption) for caption in said}
+        if len(said) > 1 and len(counts) == 1:
+            places = [[k for k, own in enumerate(self.captions) if own == caption] for caption in said]
+            return self.x[torch.tensor(places)], said, ""
+        columns = math.ceil(math.sqrt(len(self)))
+        rest = -len(self) % columns
+        x = torch.cat([self.x, self.x.new_ones(rest, *self.x.shape[1:])])
+        return x.reshape(-1, columns, *x.shape[1:]), [], said[0] if len(said) == 1 else ""
+
+    def _csv(self, text: str) -> bytes:
+        if self.codec is None:
+            raise _unfit(text, f"images are no table: write {self._fitting}", "name a .png file")
+        return self.codec.frame(self.x).to_csv(index=False).encode()
+
+    def _npy(self, text: str) -> bytes:
+        data: Any = self.data
+        array = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
+        if array.dtype == object:
+            raise _unfit(text, "a table whose columns are of several types is no single array", "name a .csv file")
+        stream = io.BytesIO()
+        np.save(stream, array, allow_pickle=False)
+        return stream.getvalue()
+
+    def _save_singly(self, folder: Path, force: bool) -> Path:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:
+            raise UserError("there is something here already", field=f"{folder}/", fix="name an empty folder, or give --force")
+        if folder.is_dir():
+            for before in folder.iterdir():
+                if _ONE_OF_MANY.fullmatch(before.name):
+                    before.unlink()
+        for number, image in enumerate(to_uint8(self.x).permute(0, 2, 3, 1).contiguous().numpy()):
+            stream = io.BytesIO()
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, format="PNG")
+            write_new(folder / f"{number:05d}.png", stream.getvalue(), force=force)
+        return folder
+
+
+def _unfit(path: str, rule: str, fix: str) -> UserError:
+    return UserError(rule, field=path, fix=fix)
