@@ -1,4 +1,4 @@
-"""Agreement with Hugging Face's schedulers, driven by the ideal denoiser of Gaussian data.
+"""DDIM and ancestral sampling agree with Hugging Face's schedulers, driven by the ideal denoiser of Gaussian data.
 
 diffusers keeps its schedule in float32, which moves its own samples by up to 4e-4 at 1,000 ancestral steps on the cosine path
 (measured against float64, from which ours stay within 1e-5). So the schedulers are compared twice: as they come, where
@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
+from support.known_data import GaussianData
 
+from ddpm_exp.diffusion.denoiser import denoiser
+from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.noising import add_noise
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.diffusion.predictions import target
-from ddpm_exp.diffusion.samplers import denoiser, trajectory
+from ddpm_exp.diffusion.samplers import trajectory
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
 
@@ -64,29 +67,29 @@ def schedulers(spec: Sampling, diffusion: Diffusion) -> tuple[Any, Step]:
     return ddpm, lambda output, index, x, number: ddpm.step(output, index, x, generator=torch.Generator().manual_seed(number))
 
 
-def states(gaussian: Any, spec: Sampling, diffusion: Diffusion, *, exact: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def states(gaussian: GaussianData, spec: Sampling, diffusion: Diffusion, *, exact: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(ours, theirs) after each step, from the same noise, at the same times."""
     path = build_path(diffusion)
-    network = gaussian.network(path, diffusion.prediction)
-    ask = denoiser(network, path, diffusion.prediction, clip_x0=False, condition=None, null=None, guidance_scale=1.0)
+    network, grid = gaussian.network(path, diffusion.prediction), levels(path, spec.steps)
+    ask = denoiser(diffusion, spec, network, condition=None, null=None, clamp=False)
     scheduler, step = schedulers(spec, diffusion)
     if exact:
         scheduler.alphas_cumprod = exact_table(diffusion)
     scheduler.set_timesteps(spec.steps)
-    assert [t - 1 for t, _ in path.pairs(spec.steps)] == scheduler.timesteps.tolist()
+    assert [level.c_noise for level in grid[:-1]] == scheduler.timesteps.tolist()
     theirs, pairs = z(5000), []
-    for number, (index, ours) in enumerate(zip(scheduler.timesteps, trajectory(spec, path, ask, z(5000), z), strict=True)):
+    for number, (index, ours) in enumerate(zip(scheduler.timesteps, trajectory(spec, grid, ask, z(5000), z), strict=True)):
         after = step(network(theirs, index[None], None), int(index), theirs, number)
         # With fewer steps than times and the large variance, diffusers adds noise to the final image; a sampler of
         # images must not, so that there the clean image of its last step is compared.
-        theirs = after.pred_original_sample if ours.time == 0 else after.prev_sample
+        theirs = after.pred_original_sample if ours.level.time == 0 else after.prev_sample
         pairs.append((ours.x, theirs))
     return pairs
 
 
 DDIM = [Sampling(steps=50), Sampling(steps=20, eta=0.7), Sampling(steps=100, eta=1.0)]
-DDPM = [Sampling(sampler="ddpm", steps=steps, variance=variance) for steps in (20, 100) for variance in ("small", "large")]
-ALL_TIMES = [Sampling(steps=1000), *(Sampling(sampler="ddpm", steps=1000, variance=variance) for variance in ("small", "large"))]
+DDPM = [Sampling(sampler="ddpm", steps=steps, variance=variance) for steps in (20, 50, 100) for variance in ("small", "large")]  # type: ignore[arg-type]
+ALL_TIMES = [Sampling(steps=1000), *(Sampling(sampler="ddpm", steps=1000, variance=kind) for kind in ("small", "large"))]  # type: ignore[arg-type]
 
 
 def named(spec: Sampling) -> str:
@@ -96,14 +99,14 @@ def named(spec: Sampling) -> str:
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 @pytest.mark.parametrize("spec", DDIM + DDPM, ids=named)
-def test_samples_agree_with_diffusers_as_it_comes(gaussian: Any, spec: Sampling, prediction: Any, schedule: Any) -> None:
+def test_samples_agree_with_diffusers_as_it_comes(gaussian: GaussianData, spec: Sampling, prediction: Any, schedule: Any) -> None:
     ours, theirs = states(gaussian, spec, Diffusion(schedule=schedule, prediction=prediction), exact=False)[-1]
     torch.testing.assert_close(ours, theirs, **TOLERANCE)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize("spec", DDIM + DDPM + ALL_TIMES, ids=named)
-def test_every_state_agrees_with_diffusers_on_an_exact_table(gaussian: Any, spec: Sampling, schedule: Any) -> None:
+def test_every_state_agrees_with_diffusers_on_an_exact_table(gaussian: GaussianData, spec: Sampling, schedule: Any) -> None:
     for ours, theirs in states(gaussian, spec, Diffusion(schedule=schedule), exact=True):
         torch.testing.assert_close(ours, theirs, **TOLERANCE)
 
@@ -112,6 +115,6 @@ def test_noising_and_targets_agree_with_diffusers() -> None:
     diffusion = Diffusion(prediction="v")
     scheduler, path = DDPMScheduler(**settings(diffusion)), build_path(diffusion)
     x0, eps, t = z(0), z(1), torch.tensor([1, 2, 500, 1000])
-    alpha, sigma = path.at(t)
-    torch.testing.assert_close(add_noise(x0, eps, alpha, sigma), scheduler.add_noise(x0, eps, t - 1), **TOLERANCE)
-    torch.testing.assert_close(target("v", x0, eps, alpha, sigma), scheduler.get_velocity(x0, eps, t - 1), **TOLERANCE)
+    at = path.at(t)
+    torch.testing.assert_close(add_noise(x0, eps, at), scheduler.add_noise(x0, eps, t - 1), **TOLERANCE)
+    torch.testing.assert_close(target("v", x0, eps, at), scheduler.get_velocity(x0, eps, t - 1), **TOLERANCE)
