@@ -62,8 +62,7 @@ class UNet(Network):
 
     time_conditioning: Literal["additive", "adagn", "concatenated"] = "additive"
     """How blocks are told the time: added to their activations (Ho et al. 2020); as scale and shift of the second GroupNorm
-    (Dhariwal & Nichol 2021, guide 002's advice for images); or as as many further channels of the block's second convolution,
-    which doubles its parameters."""
+    (Dhariwal & Nichol 2021, guide 002's advice for images); or as so many channels again of the second convolution's input."""
 
     resample: Literal["conv", "interpolation"] = "conv"
     """Halve by a strided convolution and double by repeating pixels before one; or average and repeat pixels alone, which has
@@ -83,11 +82,9 @@ class UNet(Network):
     @model_validator(mode="after")
     def _divisible(self) -> UNet:
         for multiplier in self.multipliers:
-            channels = self.base_channels * multiplier
-            if channels % self.groups:
+            if self.base_channels * multiplier % self.groups:
                 raise broken(
-                    f"every level's channels must divide by groups = {self.groups}; "
-                    f"{self.base_channels} x {multiplier} = {channels} does not",
+                    f"every level's channels must divide by groups = {self.groups}; {self.base_channels} x {multiplier} does not",
                     field="base_channels",
                     value=self.base_channels,
                     fix=f"take base_channels = {max(1, round(self.base_channels / self.groups)) * self.groups} or change groups",
