@@ -36,8 +36,9 @@ class Sampling(Spec):
     doubles the batch. On whole times at most `diffusion.timesteps`."""
 
     grid: Literal["trailing", "leading", "linspace", "quadratic", "karras"] = "trailing"
-    """Times of the steps. `trailing`, `leading`, `linspace`: equal distances (Lin et al. 2024, table 2); `quadratic`: more of
-    them near the data (Song et al. 2021, appendix D.2); `karras`: equal distances in sigma ** (1 / 7) (Karras et al. 2022, eq. 5)."""
+    """Times of the steps. `trailing`, `leading`, `linspace`: equal distances (Lin et al. 2024, table 2), of which `leading`
+    leaves the noisiest time out, though samplers start there; `quadratic`: more of them near the data (Song et al. 2021,
+    appendix D.2); `karras`: equal distances in (sigma / alpha) ** (1 / 7) (Karras et al. 2022, eq. 5)."""
 
     eta: Annotated[float, Ge(0), Le(1)] = 0.0
     """Noise of DDIM: 0 none, 1 as much as the ancestral sampler."""
@@ -47,7 +48,7 @@ class Sampling(Spec):
     needs `diffusion.learned_variance`."""
 
     churn: Annotated[float, Ge(0), Le(1000)] = 40.0
-    """S_churn of `edm-stochastic`: noise added again, over all steps together."""
+    """S_churn of `edm-stochastic`: noise added again, over all steps together; never beyond the schedule's noisiest level."""
 
     churn_min: Annotated[float, Ge(0)] = 0.05
     """S_min: no noise is added below this sigma / alpha."""
@@ -92,6 +93,13 @@ class Sampling(Spec):
                     value=getattr(self, field),
                     fix="leave it out, or choose such a sampler",
                 )
+        if self.churn_min >= self.churn_max:
+            raise broken(
+                "noise is added from a smaller sigma / alpha to a larger one",
+                field="churn_min",
+                value=self.churn_min,
+                fix=f"take churn_min below churn_max = {self.churn_max:g}",
+            )
         if self.guidance_interval is not None and self.guidance_interval[0] >= self.guidance_interval[1]:
             raise broken(
                 "the interval of guidance goes from a smaller sigma / alpha to a larger one",
