@@ -71,7 +71,8 @@ class Sampling(Spec):
 
     guide: str | None = None
     """Directory of a finished run whose network guides in place of the unconditional one: a smaller network, or an earlier
-    moment (autoguidance, Karras et al. 2024). It must take the same data and condition; its averaged weights are used if it has any."""
+    moment (autoguidance, Karras et al. 2024). It must take the same data and condition, and be trained under the same
+    `diffusion`; its averaged weights are used if it has any."""
 
     clip_x0: bool = True
     """Clamp each prediction of the clean image to [-1, 1] and derive the noise again. Only images are clamped."""
