@@ -84,6 +84,8 @@ def test_a_folders_values_belong_to_their_images_and_missing_ones_are_flagged(fo
     condition = ContinuousValues(names=("dose", "brightness", "age"), dropout=0.0)
     require(data, condition)
     conditions, splits = _told(condition, data)
+    assert splits.train.values is not None
+    np.testing.assert_allclose(splits.train.values.nanmean(0), 0, atol=1e-6)
     for part in (splits.train, splits.held_out):
         fixed = conditions.fixed(part.batch(slice(None)), "cpu")
         assert fixed is not None
