@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddpm_exp.diffusion.levels import Level
+from ddpm_exp.diffusion.continuous import ContinuousPath
+from ddpm_exp.diffusion.levels import Coefficients, Level
 from ddpm_exp.diffusion.network import Condition
 from ddpm_exp.diffusion.paths import Path
-from ddpm_exp.diffusion.predictions import Prediction, target
+from ddpm_exp.diffusion.predictions import Prediction, per_example, target
 from ddpm_exp.diffusion.step import Estimate
 from ddpm_exp.spec.diffusion import Diffusion
 
@@ -30,6 +31,14 @@ DIFFUSIONS = {
 """Every schedule, with a prediction that it allows."""
 
 
+def times_of(path: Path, c_noise: Tensor) -> Tensor:
+    """The times [B] that a network is told about as `c_noise` [B]."""
+    if path.discrete:
+        return c_noise.round().long() + 1
+    assert isinstance(path, ContinuousPath)
+    return path.time_at(4 * c_noise.double()) if path.prior_std != 1.0 else c_noise.double() / 1000
+
+
 def estimate(x: Tensor, x0: Tensor, level: Level) -> Estimate:
     """x0 with the eps that belongs to it."""
     return Estimate(x0, (x - level.alpha * x0) / level.sigma)
@@ -42,22 +51,26 @@ class GaussianData:
     mean: float = 0.3
     deviation: float = 0.4
 
-    def x0(self, x: Tensor, at: Level) -> Tensor:
+    def x0(self, x: Tensor, at: Level | Coefficients) -> Tensor:
         """E[x0 | x], the least-squares denoiser."""
-        gain = at.alpha * self.deviation**2 / (at.alpha**2 * self.deviation**2 + at.sigma**2)
-        return self.mean + gain * (x - at.alpha * self.mean)
+        alpha, sigma = per_example(at.alpha, x), per_example(at.sigma, x)
+        gain = alpha * self.deviation**2 / (alpha**2 * self.deviation**2 + sigma**2)
+        return self.mean + gain * (x - alpha * self.mean)
 
     def denoise(self, x: Tensor, at: Level) -> Estimate:
         """The ideal denoiser, as a sampler asks for it."""
         return estimate(x, self.x0(x, at), at)
 
     def network(self, path: Path, prediction: Prediction) -> Callable[[Tensor, Tensor, Condition], Tensor]:
-        """The ideal network for `prediction` on a path of whole times: it reads the time back from c_noise."""
+        """The ideal network for `prediction`: it reads each example's time back from c_noise.
+
+        On `ve` it is the ideal one of x itself, before the network's input is scaled.
+        """
 
         def ask(x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
-            at = path.level(int(c_noise[0]) + 1)
-            x0, eps, _ = self.denoise(x, at)
-            return target(prediction, x0, eps, at)
+            at = Coefficients(*(c if c is None else c.to(x.dtype) for c in path.exact(times_of(path, c_noise))))
+            x0 = self.x0(x, at)
+            return target(prediction, x0, (x - per_example(at.alpha, x) * x0) / per_example(at.sigma, x), at)
 
         return ask
 
