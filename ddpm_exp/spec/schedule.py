@@ -58,6 +58,8 @@ def _sigmoid(diffusion: Diffusion) -> list[float]:
     def f(t: float) -> float:
         return 1.0 / (1.0 + math.exp(-(start + (end - start) * t) / tau))
 
+    if f(1.0) == f(0.0):  # Saturated throughout: no levels to tell apart, which a rule of `Diffusion` refuses.
+        return [SMALLEST_ALPHA_BAR] * count
     return [max((f(1.0) - f((k + 1) / count)) / (f(1.0) - f(0.0)), SMALLEST_ALPHA_BAR) for k in range(count)]
 
 
@@ -65,6 +67,8 @@ def _reach_zero(bars: list[float]) -> list[float]:
     """Shift and scale sqrt(alpha_bar) so that the last is 0 and the first unchanged (Lin et al. 2024, algorithm 1)."""
     roots = [math.sqrt(bar) for bar in bars]
     first, last = roots[0], roots[-1]
+    if first == last:  # As above.
+        return bars
     return [((root - last) * first / (first - last)) ** 2 for root in roots]
 
 
