@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
 
 
 class ConditionEncoder(nn.Module):
-    """Each part through a module under its kind's name, then together (guide 002).
+    """Each part through a module named after its kind, then together (guide 002).
 
     `embedding` is the width of features that are added, `token_width` that of tokens. `channels`, an attribute, counts the
     channels beside the input. Initial weights are torch's own, drawn in the order of `inputs`.
@@ -52,7 +52,7 @@ class ConditionEncoder(nn.Module):
                 self.channels += part.channels if part.kind == "image" else BESIDE
             if part.kind != "image":
                 width = {"embedding": embedding, "concatenation": BESIDE, "cross-attention": token_width}[part.by]
-                self.add_module(part.kind, _module(part, width))
+                self.add_module(f"{part.kind}_part", _module(part, width))  # "class" alone is no name that torch.export can write
             elif part.by != "concatenation":
                 raise ValueError(f"an image is told by concatenation, not by {part.by}")
 
@@ -70,7 +70,7 @@ class ConditionEncoder(nn.Module):
             if part.kind == "image":
                 beside.append(given)
                 continue
-            module = getattr(self, part.kind)
+            module = getattr(self, f"{part.kind}_part")
             if part.by == "cross-attention":
                 looked.append(module.tokens(given))
             elif part.by == "concatenation":

@@ -17,7 +17,7 @@ from ddpm_exp.models.diffusers_config import Described, config_of, describe
 from ddpm_exp.models.unet import UNetNetwork
 from ddpm_exp.spec.errors import UserError
 
-CLASS_TABLE = "condition.class.embedding.weight"
+CLASS_TABLE = "condition.class_part.embedding.weight"
 
 _PARTS = (
     (r"first\.", "conv_in."),

@@ -136,7 +136,7 @@ class DiTNetwork(nn.Module):
         """The class beside the time, in the size of the time's own embedding (the paper's code)."""
         for part in self.inputs:
             if part.kind == "class" and part.by == "embedding":
-                features = condition.get_submodule("class")
+                features = condition.get_submodule("class_part")
                 assert isinstance(features, ClassFeatures)
                 nn.init.normal_(features.embedding.weight, std=SMALL_STD)
 

@@ -62,7 +62,7 @@ def test_examples_that_are_told_nothing_give_no_nan_forward_or_backward() -> Non
     seen.square().sum().backward()
     for parameter in (x, *look.parameters(), *encoder.parameters()):
         assert parameter.grad is None or parameter.grad.isfinite().all()
-    assert all(getattr(encoder, kind).null.grad.any() for kind in ("prompt", "states"))
+    assert all(getattr(encoder, f"{kind}_part").null.grad.any() for kind in ("prompt", "states"))
 
 
 def test_heads_divide_the_width() -> None:

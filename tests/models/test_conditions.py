@@ -110,7 +110,7 @@ def test_parts_together_are_what_they_are_alone() -> None:
     inputs = (*WAYS["class by embedding"], *WAYS["values by embedding"], *WAYS["prompt by cross-attention"])
     whole, condition = encoder(inputs), told(inputs)
     encoded = whole(condition)
-    alone = [getattr(whole, part.kind) for part in inputs]
+    alone = [getattr(whole, f"{part.kind}_part") for part in inputs]
     assert torch.equal(encoded.embedding, alone[0](condition["class"]) + alone[1](condition["values"]))
     assert torch.equal(encoded.tokens, alone[2].tokens(condition["prompt"])[0])
 
@@ -173,8 +173,8 @@ def test_a_single_part_by_embedding_begins_as_recorded_runs_began(kind: str) -> 
     alone: nn.Module = (
         ClassFeatures(10, 16) if kind == "class" else TextEncoder(vocabulary=20, length=6, width=16, layers=2, out=16)
     )
-    assert [name.removeprefix(f"{kind}.") for name in found] == list(alone.state_dict())
-    assert all(torch.equal(found[f"{kind}.{name}"], tensor) for name, tensor in alone.state_dict().items())
+    assert [name.removeprefix(f"{kind}_part.") for name in found] == list(alone.state_dict())
+    assert all(torch.equal(found[f"{kind}_part.{name}"], tensor) for name, tensor in alone.state_dict().items())
 
 
 def test_the_null_label_is_one_more_class() -> None:
