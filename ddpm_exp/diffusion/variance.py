@@ -93,12 +93,13 @@ def decoder(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     For images [B, C, H, W], the probability of the grey value's bin, those at -1 and 1 reaching to infinity (Ho et al.
     2020, eq. 13). For everything else, which is not quantised, the density.
     """
-    scale = (-0.5 * log_var).exp()
     if x0.dim() != 4:
-        return 0.5 * (((x0 - mean) * scale).square() + log_var + math.log(2.0 * math.pi))
+        return 0.5 * ((x0 - mean).square() * (-log_var).exp() + log_var + math.log(2.0 * math.pi))
+    # In float32 the gradient of `log_ndtr` is wrong beyond some thousand deviations and NaN beyond some ten thousand.
+    x0, mean, scale = x0.double(), mean.double(), (-0.5 * log_var.double()).exp()
     low, high = (x0 - mean - HALF_BIN) * scale, (x0 - mean + HALF_BIN) * scale
     logarithm: Tensor = torch.where(x0 < -0.999, log_ndtr(high), torch.where(x0 > 0.999, log_ndtr(-low), _log_between(low, high)))
-    return -logarithm
+    return -logarithm.to(log_var.dtype)
 
 
 def _log_between(low: Tensor, high: Tensor) -> Tensor:

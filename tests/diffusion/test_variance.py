@@ -112,12 +112,13 @@ def test_terms_and_gradients_are_finite_however_wrong_the_network_is(shape: tupl
     assert terms.isfinite().all() and said.grad.isfinite().all()
 
 
-def test_the_decoders_gradient_is_finite_at_the_worst_estimate_of_an_image() -> None:
-    path, t = build_path(Diffusion()), torch.ones(2, dtype=torch.long)
+@pytest.mark.parametrize("beta", [1e-4, 1e-10])
+def test_the_decoders_gradient_is_finite_at_bad_estimates_of_an_image(beta: float) -> None:
+    path, t = build_path(Diffusion(beta_start=beta)), torch.ones(2, dtype=torch.long)
     steps = StepTable(path, CPU).at(t)
-    for x0 in (GREYS.expand(2, -1, -1, -1), -torch.ones(2, 1, 16, 16)):
+    for x0, wrong in ((GREYS.repeat(2, 1, 1, 1), -1.0), (GREYS.repeat(2, 1, 1, 1), 0.0), (-torch.ones(2, 1, 16, 16), -1.0)):
         said = torch.zeros_like(x0, requires_grad=True)
-        terms = bound(steps, t, x0, -x0, log_variance(said, steps.log_small, steps.log_large))
+        terms = bound(steps, t, x0, wrong * x0, log_variance(said, steps.log_small, steps.log_large))
         terms.sum().backward()
         assert said.grad is not None
         assert terms.isfinite().all() and said.grad.isfinite().all()

@@ -103,7 +103,11 @@ def test_every_weight_goes_with_paths_that_end_at_noise(weight: str) -> None:
         (Diffusion(schedule="vp-cosine", prediction="v"), -math.inf, -2 * math.log(math.tan(math.pi / 2000))),
         (Diffusion(schedule="ve", prediction="x0"), -2 * math.log(80), -2 * math.log(0.002)),
         (Diffusion(schedule="vp-linear"), -math.log(math.expm1(10.05)), 13.8145),
-        (Diffusion(schedule="scaled-linear", beta_end=0.012, beta_start=0.00085), math.log(0.00466 / 0.99534), math.log(1 / 0.00085 - 1)),
+        (
+            Diffusion(schedule="scaled-linear", beta_end=0.012, beta_start=0.00085),
+            math.log(0.00466 / 0.99534),
+            math.log(1 / 0.00085 - 1),
+        ),
         (Diffusion(schedule="sigmoid"), math.log(1e-9), 8.1105),
     ],
     ids=lambda value: value.schedule if isinstance(value, Diffusion) else "",
