@@ -33,4 +33,18 @@ Overrides = Annotated[
     ),
 ]
 
+RunWord = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Run directory, as 'ddpm-exp runs' lists them.",
+        show_default=False,
+        autocompletion=completion.run_directories,
+    ),
+]
+
+Raw = Annotated[bool, typer.Option("--raw", help="The last weights in place of the average.")]
+
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
+
 DEFAULT_RUNS = Path("runs")

@@ -15,7 +15,7 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.identity import science
 from ddpm_exp.workflow.load import load
 from ddpm_exp.workflow.loaded_run import LoadedRun
-from ddpm_exp.workflow.outputs import write_new
+from ddpm_exp.workflow.outputs import require_free, write_new
 
 Form = Literal["diffusers", "safetensors", "onnx"]
 
@@ -104,8 +104,7 @@ def _to_diffusers(loaded: LoadedRun, target: Path, force: bool) -> None:
 def _to_onnx(loaded: LoadedRun, target: Path, force: bool) -> None:
     from ddpm_exp.workflow.onnx_export import onnx_bytes
 
-    if target.exists() and not force:
-        write_new(target, b"", force=False)  # told before the work, not after
+    require_free(target, force=force)  # told before the work, not after
     write_new(target, onnx_bytes(loaded, metadata(loaded)), force=force)
 
 

@@ -12,12 +12,17 @@ from ddpm_exp.records.atomic import refusal, write_atomically
 from ddpm_exp.spec.errors import UserError
 
 
-def write_new(path: Path, data: bytes, *, force: bool) -> Path:
-    """Write `data` to `path`, whole or not at all. Raises UserError where something is there and `force` is not given."""
+def require_free(path: Path, *, force: bool) -> None:
+    """Raise UserError where a folder is in the place of the file `path`, or a file and `force` is not given."""
     if path.is_dir():
         raise UserError("this is a folder, and a file is to be written", field=str(path), fix="name a file")
     if path.exists() and not force:
         raise _taken(path)
+
+
+def write_new(path: Path, data: bytes, *, force: bool) -> Path:
+    """Write `data` to `path`, whole or not at all; see `require_free`."""
+    require_free(path, force=force)
     write_atomically(path, data)
     return path
 

@@ -18,11 +18,14 @@ from ddpm_exp.data.codec import Codec
 from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation.pictures import grid
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.workflow.outputs import write_new
+from ddpm_exp.workflow.outputs import require_free, write_new
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+CONDITION = "condition"
+"""Column of a CSV with what was said of each sample."""
 
 _ONE_OF_MANY = re.compile(r"\d{5,}\.png")
 
@@ -58,31 +61,19 @@ class Samples:
         """Write them to `path`, whole or not at all; the path.
 
         `.png`: one grid of images. A name that ends in `/`: a folder with one PNG per image. `.csv`: a row per example that is no
-        image, under the columns' names. `.npy`: `data` as one array.
+        image, under the columns' names; what was said of it comes last, as `condition`. `.npy`: `data` as one array.
 
         Raises UserError for another ending, one that does not fit, and an existing file without `force`.
         """
-        text, target = str(path), Path(path).expanduser()
-        if text.endswith("/") and self.are_images:
+        require_place(path, are_images=self.are_images, force=force)
+        target = Path(path).expanduser()
+        if str(path).endswith("/"):
             return self._save_singly(target, force)
-        write = {".png": self._png, ".csv": self._csv, ".npy": self._npy}.get(target.suffix.lower())
-        if write is None:
-            raise _unfit(text, f"{self._kind} are written as {self._fitting}", f"name a file such as samples{self._fitting[:4]}")
-        return write_new(target, write(text), force=force)
+        write = {".png": self._png, ".csv": self._csv, ".npy": self._npy}[target.suffix.lower()]
+        return write_new(target, write(), force=force)
 
-    @property
-    def _kind(self) -> str:
-        return "images" if self.are_images else "examples that are no images"
-
-    @property
-    def _fitting(self) -> str:
-        return ".png, .npy, or single PNGs into a folder whose name ends in /" if self.are_images else ".csv or .npy"
-
-    def _png(self, text: str) -> bytes:
-        if not self.are_images:
-            raise _unfit(text, f"only images are written as .png, and these are none: write {self._fitting}", "name a .csv file")
-        rows, captions, title = self._rows()
-        return grid(rows, captions, title)
+    def _png(self) -> bytes:
+        return grid(*self._rows())
 
     def _rows(self) -> tuple[Tensor, list[str], str]:
         """[R, K, C, H, W] with a caption per row and one for all: a row per caption if all were said equally often, else a
@@ -97,23 +88,23 @@ class Samples:
         x = torch.cat([self.x, self.x.new_ones(rest, *self.x.shape[1:])])
         return x.reshape(-1, columns, *x.shape[1:]), [], said[0] if len(said) == 1 else ""
 
-    def _csv(self, text: str) -> bytes:
-        if self.codec is None:
-            raise _unfit(text, f"images are no table: write {self._fitting}", "name a .png file")
-        return self.codec.frame(self.x).to_csv(index=False).encode()
+    def _csv(self) -> bytes:
+        assert self.codec is not None
+        frame = self.codec.frame(self.x)
+        if self.captions and CONDITION not in frame:
+            frame[CONDITION] = self.captions
+        return frame.to_csv(index=False).encode()
 
-    def _npy(self, text: str) -> bytes:
+    def _npy(self) -> bytes:
         data: Any = self.data
         array = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
         if array.dtype == object:
-            raise _unfit(text, "a table whose columns are of several types is no single array", "name a .csv file")
+            raise UserError("a table with columns of text is no single array", field=".npy", fix="name a .csv file")
         stream = io.BytesIO()
         np.save(stream, array, allow_pickle=False)
         return stream.getvalue()
 
     def _save_singly(self, folder: Path, force: bool) -> Path:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:
-            raise UserError("there is something here already", field=f"{folder}/", fix="name an empty folder, or give --force")
         if folder.is_dir():
             for before in folder.iterdir():
                 if _ONE_OF_MANY.fullmatch(before.name):
@@ -125,5 +116,17 @@ class Samples:
         return folder
 
 
-def _unfit(path: str, rule: str, fix: str) -> UserError:
-    return UserError(rule, field=path, fix=fix)
+def require_place(path: Path | str, *, are_images: bool, force: bool) -> None:
+    """Raise UserError unless such samples can be written to `path`: its ending fits them, and nothing is there or `force`."""
+    target = Path(path).expanduser()
+    kind = "/" if str(path).endswith("/") else target.suffix.lower()
+    fitting = ("/", ".png", ".npy") if are_images else (".csv", ".npy")
+    if kind not in fitting:
+        what = "images are written as .png, as .npy, or singly into FOLDER/" if are_images else "these are written as .csv or .npy"
+        raise UserError(what, field=str(path), fix=f"name a file such as samples{'.png' if are_images else '.csv'}")
+    if kind != "/":
+        require_free(target, force=force)
+    elif target.exists() and not target.is_dir():
+        raise UserError("this is a file, and a folder is to be written", field=str(path), fix="name a folder")
+    elif target.is_dir() and any(target.iterdir()) and not force:
+        raise UserError("there is something in this folder", field=str(path), fix="name an empty folder, or give --force")

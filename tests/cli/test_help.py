@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ddpm_exp.cli.main import app
 
-COMMANDS = ("new", "check", "show", "diff", "run", "compare", "decide", "board", "runs", "doctor")
+COMMANDS = ("new", "check", "show", "diff", "run", "compare", "decide", "board", "sample", "export", "runs", "doctor")
 
 _HELP_IN_A_NEW_PROCESS = """
 import json, sys
@@ -45,7 +45,7 @@ def test_every_command_of_the_table_is_there_and_helps() -> None:
         assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["new", "check", "show", "diff", "run", "compare", "decide", "board", "runs", "doctor"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_that_prints_facts_has_json(name: str) -> None:
     assert "--json" in CliRunner().invoke(app, [name, "--help"]).stdout
 
