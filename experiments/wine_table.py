@@ -33,8 +33,10 @@ class WineTable(Experiment):
         chosen="Three residual blocks of 128 features, v prediction on the continuous cosine path, 30 steps of DPM-Solver++.",
         seeds=(0, 1, 2),
         accept_when=(
-            metric("samples/sliced_wasserstein").falls(by="50%", against="untrained"),
-            metric("samples/sliced_wasserstein").falls(by="50%", against="noise"),
+            # 36 wines are held out: even other real wines are some way from them (samples/sliced_wasserstein_of_real).
+            metric("samples/sliced_wasserstein").falls(by="20%", against="untrained"),
+            metric("samples/sliced_wasserstein").falls(by="20%", against="noise"),
+            metric("samples/correlation_error").falls(by="50%", against="noise"),
             metric("samples/class_accuracy") >= 0.8,
         ),
         reject_when=(metric("samples/sliced_wasserstein").rises(against="noise"),),
