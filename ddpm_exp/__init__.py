@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ddpm_exp.spec.tracking import Tracking
     from ddpm_exp.spec.training import Training
     from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
-    from ddpm_exp.workflow.load import load
+    from ddpm_exp.workflow.load import load as load
 
 __version__ = "0.1.0"
 

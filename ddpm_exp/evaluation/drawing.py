@@ -104,4 +104,5 @@ class Artist:
 
 def part_of(batch: Batch, part: slice) -> Batch:
     """Some examples of a batch."""
-    return Batch(*(None if field is None else field[part] for field in batch))
+    labels, values = batch.labels, batch.values
+    return Batch(batch.x0[part], None if labels is None else labels[part], None if values is None else values[part])

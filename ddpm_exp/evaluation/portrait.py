@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import pandas as pd
 import torch
 
 from ddpm_exp.data.conditions import Conditions
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.evaluation import plots
 from ddpm_exp.evaluation.asked import Asked, given_of
+from ddpm_exp.evaluation.drawing import part_of
 from ddpm_exp.evaluation.pictures import grid
 from ddpm_exp.spec.condition import Condition, parts_of
 from ddpm_exp.spec.data import Family
@@ -58,13 +61,13 @@ class Portrait:
         """What each of the conditions that take turns says."""
         if not asked.rows or not self._kinds:
             return []
-        first = type(asked.batch)(*(None if part is None else part[: asked.rows] for part in asked.batch))
+        first = part_of(asked.batch, slice(0, asked.rows))
         return self._conditions.texts(first, held_out=True, turns=torch.zeros(asked.rows, dtype=torch.long))
 
     def _given_and_drawn(self, drawn: torch.Tensor, asked: Asked, title: str) -> bytes:
         count = min(self._spec.grid_columns, len(drawn))
         real = asked.batch.x0[:count]
-        first = type(asked.batch)(*(None if part is None else part[:count] for part in asked.batch))
+        first = part_of(asked.batch, slice(0, count))
         given, _ = given_of(self._conditions, first)
         return grid(torch.stack([given, drawn[:count], real]), ["given", "drawn", "the original"], title)
 
@@ -73,14 +76,16 @@ class Portrait:
         real = self._splits.held_out.x
         if codec is None:
             raise ValueError("data that are no images have a codec")
-        ours, theirs = (codec.frame(rows).apply(_numeric) for rows in (drawn, real))
-        as_tensor = [torch.from_numpy(frame.to_numpy(dtype="float64").copy()) for frame in (theirs, ours)]
-        return plots.marginals(*as_tensor, list(ours.columns), title)
+        theirs, ours = (_numbers(codec.frame(rows)) for rows in (real, drawn))
+        return plots.marginals(theirs, ours, codec.columns, title)
 
 
-def _numeric(column: object) -> object:
-    """A column as numbers: categories by the order of their names."""
-    import pandas as pd
-
-    series = pd.Series(column)
-    return series if pd.api.types.is_numeric_dtype(series) else series.astype("string").rank(method="dense")
+def _numbers(frame: pd.DataFrame) -> torch.Tensor:
+    """A table as float64 [rows, columns]; categories by the order of their names."""
+    columns = [
+        frame[name].to_numpy(dtype="float64")
+        if frame[name].dtype.kind in "iuf"
+        else frame[name].astype("string").rank(method="dense").to_numpy(dtype="float64")
+        for name in frame.columns
+    ]
+    return torch.from_numpy(np.stack(columns, axis=1))

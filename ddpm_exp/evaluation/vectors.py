@@ -18,7 +18,8 @@ def features(x: torch.Tensor, family: Family) -> torch.Tensor:
     if family != "points":
         return x.flatten(1)
     along = _directions(_CLOUD_DIRECTIONS, x.shape[1], "cloud")
-    return torch.einsum("fd,ndp->nfp", along, x).sort(dim=-1).values.flatten(1) / along.shape[0] ** 0.5
+    ordered = torch.einsum("fd,ndp->nfp", along, x).sort(dim=-1).values
+    return ordered.flatten(1) / len(along) ** 0.5  # type: ignore[no-any-return]
 
 
 def sliced_wasserstein(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -50,4 +51,4 @@ def _correlations(x: torch.Tensor) -> torch.Tensor:
 def _directions(count: int, dimensions: int, purpose: str) -> torch.Tensor:
     """Unit vectors [count, dimensions], always the same."""
     drawn = draws.normal(0, f"measure/{purpose}", torch.arange(count), (dimensions,)).double()
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    return drawn / drawn.norm(dim=1, keepdim=True)  # type: ignore[no-any-return]

@@ -95,6 +95,7 @@ def _setting(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
         experiment.model,
         condition_inputs(experiment),
         shape_of(experiment.data, experiment.condition),
+        family_of(experiment.data),
         outputs=2 if diffusion.learned_variance else 1,
         timesteps=diffusion.timesteps if diffusion.discrete else 0,
         kernels=kernels_of(gpu, precision),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
 from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import Model
 
 _COPIED = {
@@ -29,6 +30,7 @@ class Setting:
     model: Model
     inputs: tuple[ConditionInput, ...]
     shape: tuple[int, ...]
+    family: Family
     outputs: int
     """Output channels per channel of the data: 2 with a learnt variance."""
 
@@ -49,7 +51,14 @@ class Sizes:
 def meta_network(setting: Setting) -> nn.Module:
     """The real network without memory behind its weights."""
     with torch.device("meta"):
-        return build_network(setting.model, setting.inputs, setting.shape, outputs=setting.outputs, timesteps=setting.timesteps)
+        return build_network(
+            setting.model,
+            setting.inputs,
+            setting.shape,
+            outputs=setting.outputs,
+            timesteps=setting.timesteps,
+            family=setting.family,
+        )
 
 
 def sizes(setting: Setting) -> Sizes:

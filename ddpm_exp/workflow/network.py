@@ -8,6 +8,7 @@ from ddpm_exp.data.conditions import Conditions, build_conditions
 from ddpm_exp.data.examples import Facts
 from ddpm_exp.diffusion import draws
 from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.experiment import Experiment
 
 
@@ -25,4 +26,5 @@ def network_of(experiment: Experiment, facts: Facts) -> nn.Module:
         facts.shape,
         outputs=2 if diffusion.learned_variance else 1,
         timesteps=diffusion.timesteps if diffusion.discrete else 0,
+        family=family_of(experiment.data),
     )

@@ -6,6 +6,7 @@ import math
 
 from ddpm_exp.spec.advice.learning_rate import LINEAR_SCALING_ENDS
 from ddpm_exp.spec.advice.rule import Advice, Change, rule
+from ddpm_exp.spec.model import UNet
 
 _LOSSES = ("train/loss", "val/loss")
 
@@ -35,12 +36,15 @@ def rate_follows_batch(change: Change) -> Advice | None:
     guides=("000",),
 )
 def rate_follows_width(change: Change) -> Advice | None:
-    width = change.after.model.base_channels / change.before.model.base_channels
+    before, after = change.before.model, change.after.model
+    if not (isinstance(before, UNet) and isinstance(after, UNet)):
+        return None
+    width = after.base_channels / before.base_channels
     rate = change.after.training.learning_rate / change.before.training.learning_rate
     if width < 2 or rate <= 1.25 / width:
         return None
     says = (
-        f"base_channels went from {change.before.model.base_channels} to {change.after.model.base_channels} "
+        f"base_channels went from {before.base_channels} to {after.base_channels} "
         f"(guide 000's hidden_dim, {width**2:.3g} times the parameters): twice the width may need half the learning rate"
     )
     fix = f"set training.learning_rate to {change.before.training.learning_rate / width:.3g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ddpm_exp.spec.advice.rule import Advice, Case, rule
+from ddpm_exp.spec.data import shape_of
 
 
 @rule(
@@ -11,7 +12,7 @@ from ddpm_exp.spec.advice.rule import Advice, Case, rule
     guides=("000",),
 )
 def width_range(case: Case) -> Advice | None:
-    model = case.experiment.model
+    model = case.unet
     widest = model.base_channels * max(model.multipliers)
     # Digits are 8x8 images of one channel, far simpler than anything that guide 000's range is meant for.
     if widest > 512:
@@ -30,7 +31,7 @@ def width_range(case: Case) -> Advice | None:
     guides=("000",),
 )
 def small_time_embedding(case: Case) -> Advice | None:
-    model = case.experiment.model
+    model = case.unet
     if model.time_embedding >= max(64, model.base_channels / 2):
         return None
     says = "guide 000 takes 64 to 256, and half of the network's width or all of it: smaller may lose the noise level"
@@ -44,7 +45,7 @@ def small_time_embedding(case: Case) -> Advice | None:
     guides=("000", "Ho et al. 2020"),
 )
 def large_time_embedding(case: Case) -> Advice | None:
-    model = case.experiment.model
+    model = case.unet
     largest = max(256, 4 * model.base_channels)
     if model.time_embedding <= largest:
         return None
@@ -55,10 +56,10 @@ def large_time_embedding(case: Case) -> Advice | None:
 
 @rule("no level with attention", reads=("model.attention_resolutions",), guides=("001", "002"))
 def no_attention(case: Case) -> Advice | None:
-    if case.experiment.model.attention_resolutions:
+    if case.unet.attention_resolutions:
         return None
     says = "without attention on a level, only the middle attends: faster, but quality suffers"
-    sides = [case.experiment.data.image_size // 2**level for level in range(case.experiment.model.downsamplings + 1)]
+    sides = [shape_of(case.experiment.data)[-1] // 2**level for level in range(case.unet.downsamplings + 1)]
     fix = f"set model.attention_resolutions to ({16 if 16 in sides else sides[len(sides) // 2]},)"
     return Advice("model.attention_resolutions", (), says, ("001", "002"), fix)
 

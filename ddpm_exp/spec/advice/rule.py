@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ddpm_exp.spec.data import training_images
 from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.model import UNet
 
 T = TypeVar("T")
 
@@ -51,6 +52,13 @@ class Case:
 
     host_cores: int | None = None
     """CPU cores of the machine to run on, if known; rules never ask a device."""
+
+    @property
+    def unet(self) -> UNet:
+        """The network of an experiment whose network is a U-Net: for rules that read what only a U-Net has."""
+        if not isinstance(self.experiment.model, UNet):
+            raise TypeError(f"the network is a {self.experiment.model.kind}")
+        return self.experiment.model
 
     @cached_property
     def images_per_epoch(self) -> int | None:

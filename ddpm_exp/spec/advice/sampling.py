@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ddpm_exp.spec.advice.rule import Advice, Case, rule
+from ddpm_exp.spec.condition import Several, Unconditional
 from ddpm_exp.spec.schedule import alpha_bars
 
 
@@ -64,7 +65,9 @@ def guidance_range(case: Case) -> Advice | None:
 )
 def condition_dropout(case: Case) -> Advice | None:
     condition = case.experiment.condition
-    if condition.kind == "none" or case.experiment.sampling.guidance_scale == 1 or 0.05 <= condition.dropout <= 0.3:
+    if isinstance(condition, Unconditional | Several):
+        return None
+    if case.experiment.sampling.guidance_scale == 1 or 0.05 <= condition.dropout <= 0.3:
         return None
     missing = "unconditional" if condition.dropout < 0.05 else "conditional"
     says = f"guide 002 hides conditions with probability 0.1; {condition.dropout:g} trains the {missing} side of guidance little"
