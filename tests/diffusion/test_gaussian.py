@@ -15,10 +15,10 @@ from ddpm_exp.diffusion.ancestral import transition
 from ddpm_exp.diffusion.denoiser import denoiser
 from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.levels import Level
-from ddpm_exp.diffusion.ode import euler
+from ddpm_exp.diffusion.ode import FARTHEST, euler
 from ddpm_exp.diffusion.paths import Path, build_path
 from ddpm_exp.diffusion.samplers import STEPS, Denoise, sample, trajectory
-from ddpm_exp.diffusion.step import Move, length
+from ddpm_exp.diffusion.step import Move, length, ratio
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampler, Sampling
 
@@ -82,6 +82,17 @@ def test_observed_orders_where_the_flow_bends_near_data(gaussian: GaussianData, 
         return float((sample(spec, grid, gaussian.denoise, x, silent) - gaussian.flow(x, grid[0], grid[-1])).abs().max())
 
     assert orders(error) == pytest.approx([order] * 2, abs=0.15)
+
+
+def test_heun_keeps_its_order_beyond_the_level_where_its_variable_is_inverted(gaussian: GaussianData) -> None:
+    path = build_path(DIFFUSIONS["cosine"])
+
+    def error(steps: int) -> float:
+        grid = [path.at_log_snr(-18.0 + 9.0 * k / steps) for k in range(steps + 1)]
+        assert ratio(grid[-1]) > FARTHEST
+        return flow_error(gaussian, "heun", grid)
+
+    assert orders(error) == pytest.approx([2.0, 2.0], abs=0.15)
 
 
 @pytest.mark.parametrize("name", ["linear", "vp-cosine", "rectified-flow", "ve"])

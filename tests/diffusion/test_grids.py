@@ -97,11 +97,12 @@ def test_karras_levels_are_evenly_spread_in_the_seventh_root_of_sigma_over_alpha
     assert np.diff(roots) == pytest.approx(np.full(17, (roots[-1] - roots[0]) / 17), rel=1e-5)
 
 
-def test_karras_on_ve_is_edms_own_grid() -> None:
+@pytest.mark.parametrize("sigma_max", [80.0, 300.0])
+def test_karras_on_ve_is_edms_own_grid(sigma_max: float) -> None:
     # Karras et al. 2022, eq. 5, with the values of table 1.
     k = np.arange(18)
-    expected = (80 ** (1 / 7) + k / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    found = levels(build_path(DIFFUSIONS["ve"]), 18, "karras")
+    expected = (sigma_max ** (1 / 7) + k / 17 * (0.002 ** (1 / 7) - sigma_max ** (1 / 7))) ** 7
+    found = levels(build_path(DIFFUSIONS["ve"].but(sigma_max=sigma_max)), 18, "karras")
     assert [level.sigma for level in found] == pytest.approx([*expected, 0.0], rel=1e-6)
 
 
