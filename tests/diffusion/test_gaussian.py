@@ -92,7 +92,7 @@ def test_heun_keeps_its_order_beyond_the_level_where_its_variable_is_inverted(ga
         assert ratio(grid[-1]) > FARTHEST
         return flow_error(gaussian, "heun", grid)
 
-    assert orders(error) == pytest.approx([2.0, 2.0], abs=0.15)
+    assert orders(error, (20, 40, 80)) == pytest.approx([2.0, 2.0], abs=0.15)
 
 
 @pytest.mark.parametrize("name", ["linear", "vp-cosine", "rectified-flow", "ve"])
