@@ -121,6 +121,15 @@ def test_levels_are_found_by_log_snr_exactly(spec: Diffusion, shares: list[float
 
 
 @every_path
+def test_a_level_at_a_time_of_the_path_is_that_level(spec: Diffusion) -> None:
+    path = build_path(spec)
+    for t in (0.01, 0.3, 0.7, 0.99):
+        level = path.level(t)
+        found = path.at_log_snr(2 * math.log(level.alpha / level.sigma))
+        assert found == pytest.approx(level, rel=1e-8, abs=1e-12)
+
+
+@every_path
 def test_times_are_found_by_the_ratio_of_sigma_to_alpha(spec: Diffusion) -> None:
     path = continuous(spec)
     t = torch.linspace(path.first, 0.999, 50, dtype=torch.float64)

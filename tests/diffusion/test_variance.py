@@ -100,12 +100,13 @@ def test_what_is_not_an_image_has_a_density() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (6,)])
-@pytest.mark.parametrize("wrong", [0.0, 2.0, 1e6])
-def test_terms_and_gradients_are_finite_however_wrong_the_network_is(shape: tuple[int, ...], wrong: float) -> None:
-    path, t = build_path(Diffusion(schedule="cosine")), torch.tensor([2, 500, 1000])
+@pytest.mark.parametrize(("time", "wrong"), [(2, 0.0), (2, 2.0), (2, 1e6), (500, 1e6), (1000, 1e20)])
+def test_terms_and_gradients_are_finite_however_wrong_the_network_is(shape: tuple[int, ...], time: int, wrong: float) -> None:
+    # Near noise an eps error is divided by alpha, and the posterior's mean multiplies by it again.
+    path, t = build_path(Diffusion(schedule="cosine")), torch.tensor([time])
     steps = StepTable(path, CPU).at(t)
-    said = torch.zeros(3, *shape, requires_grad=True)
-    x0 = torch.full((3, *shape), -1.0)
+    said = torch.zeros(1, *shape, requires_grad=True)
+    x0 = torch.full((1, *shape), -1.0)
     terms = bound(steps, t, x0, x0 + wrong, log_variance(said, steps.log_small, steps.log_large))
     terms.sum().backward()
     assert said.grad is not None
