@@ -45,8 +45,8 @@ _SERVES: dict[str, tuple[str, tuple[object, ...]]] = {
 }
 """Fields that another field gives a meaning to, and its values that do; otherwise they must stay at their default."""
 
-_CLEAREST = 1e-10
-"""Smallest variance of the noise at time 1: below it float64 knows fewer than six digits of it."""
+_CLEAREST = 0.9e-10
+"""Smallest variance of the noise at time 1, just below the smallest beta: float64 knows six digits of it."""
 
 _NOISIEST = 1e-30
 """Smallest alpha-bar: below it, dividing by alpha and squaring leaves the range of float32."""
@@ -108,7 +108,7 @@ def _levels_are_told_apart(d: Diffusion) -> None:
         return
     bars = alpha_bars(d)
     sigmoid = d.schedule == "sigmoid"
-    if 1.0 - bars[0] < _CLEAREST * (1 - 1e-6):
+    if 1.0 - bars[0] < _CLEAREST:
         first = "sigmoid_start" if sigmoid else "cosine_s" if d.schedule == "cosine" else "beta_start"
         raise broken(
             f"the first time has less noise ({1.0 - bars[0]:.1e} in variance) than float64 tells from none",
