@@ -16,12 +16,10 @@ from ddpm_exp.data.examples import Splits
 from ddpm_exp.data.scaled import Raw, check_names, scaled_splits
 from ddpm_exp.data.standard import Array, fit
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.vectors import Gaussians, Points, Sequences
+from ddpm_exp.spec.vectors import MADE_VALUES, Gaussians, Points, Sequences
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_MADE = {"waves": synthetic.WAVE_VALUES, "outlines": synthetic.OUTLINE_VALUES}
 
 
 class ArrayCodec(Codec):
@@ -68,8 +66,8 @@ class ArrayCodec(Codec):
 
 def require_array(data: Sequences | Points | Gaussians, names: tuple[str, ...]) -> None:
     """Raise UserError for values that the data does not have, and for a file that is missing or of another shape."""
-    made = isinstance(data, Gaussians) or data.source in _MADE
-    check_names(names, () if isinstance(data, Gaussians) else _MADE.get(data.source, ()))
+    made = isinstance(data, Gaussians) or data.source in MADE_VALUES
+    check_names(names, () if isinstance(data, Gaussians) else MADE_VALUES.get(data.source, ()))
     if not made:
         assert not isinstance(data, Gaussians)
         _require_memory(math.prod(array_shape(data)), data.source)
@@ -89,7 +87,7 @@ def load_array(data: Sequences | Points | Gaussians, names: tuple[str, ...]) -> 
 def _raw(data: Sequences | Points | Gaussians) -> Raw:
     if isinstance(data, Gaussians):
         return synthetic.mixture(data)
-    if data.source not in _MADE:
+    if data.source not in MADE_VALUES:
         x = read_array(data)
         return Raw(x, None, (), np.empty((len(x), 0)), ())
     return synthetic.waves(data) if isinstance(data, Sequences) else synthetic.outlines(data)

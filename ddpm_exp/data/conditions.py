@@ -23,8 +23,9 @@ class Conditions:
     """Conditions of training examples (random, keyed by ordinal), of samples (fixed), of a user's own words, and the null
     condition of guidance. Each is a dict with one tensor per part, batch first; None for an unconditional network."""
 
-    def __init__(self, parts: tuple[Part, ...]) -> None:
-        self.parts = parts
+    def __init__(self, parts: tuple[Part, ...], together: Draws | None = None, dropout: float = 0.0) -> None:
+        """`together`: draws for hiding all parts at once, each example with the probability `dropout`."""
+        self.parts, self._together, self._dropout = parts, together, dropout
         self.inputs: tuple[dict[str, Any], ...] = tuple(part.input for part in parts)
         """Fields of one `models.build.ConditionInput` per part; those left out are zero."""
 
@@ -33,10 +34,17 @@ class Conditions:
         return {part.key: part.null(n, device) for part in self.parts} or None
 
     def train(self, batch: Batch, seed: int, ordinals: Tensor) -> dict[str, Tensor] | None:
-        """Conditions of `batch`, on its device. Each part is hidden per example with its own dropout, keyed by (seed, ordinal);
-        `ordinals`: int64 [B]."""
+        """Conditions of `batch`, on its device. Each part is hidden per example with its own dropout, and all of several together
+        with theirs, keyed by (seed, ordinal); `ordinals`: int64 [B]."""
         ordinals = ordinals.to(batch.x0.device, non_blocking=True)
-        return {part.key: part.train(batch, seed, ordinals) for part in self.parts} or None
+        told = {part.key: part.train(batch, seed, ordinals) for part in self.parts}
+        if self._together is not None:
+            hidden = self._together.hidden(seed, ordinals, self._dropout)
+            for part in self.parts:
+                said = told[part.key]
+                nothing = part.null(len(ordinals), said.device)
+                told[part.key] = torch.where(hidden.view(-1, *(1,) * (said.dim() - 1)), nothing, said)
+        return told or None
 
     def fixed(
         self, batch: Batch, device: torch.device | str, held_out: bool = False, turns: Tensor | None = None

@@ -12,8 +12,9 @@ import psutil
 import torch
 
 from ddpm_exp.data.examples import Examples
-from ddpm_exp.data.image_values import FILE, OF_PIXELS, read_values
+from ddpm_exp.data.image_values import FILE, read_values
 from ddpm_exp.data.square import square_pixels
+from ddpm_exp.spec.condition import PIXEL_VALUES
 from ddpm_exp.spec.data import ImageFolder
 from ddpm_exp.spec.errors import UserError
 
@@ -45,7 +46,7 @@ def load_folder(data: ImageFolder, names: tuple[str, ...] = ()) -> tuple[Example
     images = _decode(data, root, paths)
     labels, class_names = _classes(paths)
     values = read_values(data, root, paths, names)
-    told = tuple(name for name in names if name not in OF_PIXELS)
+    told = tuple(name for name in names if name not in PIXEL_VALUES)
     every = Examples(images, labels, class_names, None if values is None else torch.from_numpy(values), told)
     held_out = _held_out(paths, data.held_out_share)
     return every.take((~held_out).nonzero().flatten()), every.take(held_out.nonzero().flatten())

@@ -12,14 +12,12 @@ import torch
 
 from ddpm_exp.data.examples import Examples, Facts
 from ddpm_exp.data.standard import Array, fit
+from ddpm_exp.spec.condition import PIXEL_VALUES
 from ddpm_exp.spec.data import ImageFolder, Images
 from ddpm_exp.spec.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OF_PIXELS = ("brightness", "contrast")
-"""Mean and standard deviation of an image's pixels, all channels together, as shares of white: 0 to 1."""
 
 FILE = "values.csv"
 """In the folder of images: a column `file`, the path below the folder; every other column is a value; empty where missing."""
@@ -27,7 +25,7 @@ FILE = "values.csv"
 
 def require_values(data: Images, names: tuple[str, ...]) -> None:
     """Raise UserError for a name that is neither of the pixels nor in the folder's values.csv. Reads no image."""
-    there = [*OF_PIXELS, *(_columns(data) if isinstance(data, ImageFolder) else ())]
+    there = [*PIXEL_VALUES, *(_columns(data) if isinstance(data, ImageFolder) else ())]
     for name in names:
         if name not in there:
             near = difflib.get_close_matches(name, there, n=1)
@@ -67,7 +65,7 @@ def with_values(names: tuple[str, ...], train: Examples, held_out: Examples) -> 
 def read_values(data: ImageFolder, root: Path, paths: list[str], names: tuple[str, ...]) -> Array | None:
     """float64 [N, K] of those `names` that values.csv gives, NaN where it gives none; None without such names.
     UserError for rows of no image, images listed twice and what is no number."""
-    wanted = [name for name in names if name not in OF_PIXELS]
+    wanted = [name for name in names if name not in PIXEL_VALUES]
     if not wanted:
         return None
     import pandas as pd
@@ -87,7 +85,7 @@ def read_values(data: ImageFolder, root: Path, paths: list[str], names: tuple[st
 
 
 def _value(part: Examples, name: str) -> Array:
-    if name in OF_PIXELS:
+    if name in PIXEL_VALUES:
         # By 4,096 images at a time: double precision takes eight times the pixels' memory.
         chunks = [chunk.double().flatten(1) / 255 for chunk in torch.split(part.x, 4096)]
         found = [chunk.mean(1) if name == "brightness" else chunk.std(1, correction=0) for chunk in chunks]

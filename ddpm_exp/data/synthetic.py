@@ -10,15 +10,13 @@ from torch import Tensor
 
 from ddpm_exp.data.scaled import Raw
 from ddpm_exp.data.standard import Array
-from ddpm_exp.spec.vectors import Gaussians, Points, Sequences
+from ddpm_exp.spec.vectors import MADE_VALUES, Gaussians, Points, Sequences
 
 COUNT = 6_000
 """Waves or outlines, training and held-out together."""
 
 FORMS = ("sine", "triangle", "square")
-WAVE_VALUES = ("frequency", "damping", "phase")
 OUTLINES = ("circle", "square", "triangle")
-OUTLINE_VALUES = ("size", "turn")
 
 _GRID = 2.0**16
 """Numbers are rounded to multiples of its inverse: sine and logarithm differ between machines in bits far below."""
@@ -41,7 +39,7 @@ def waves(data: Sequences) -> Raw:
         sine = np.sin(2 * math.pi * frequency[of, None, None] * t + phase[of, None, None] - lag)
         shaped = (sine, np.arcsin(sine) * (2 / math.pi), np.tanh(4 * sine) / math.tanh(4))[form]
         x[of] = np.exp(-damping[of, None, None] * t) * shaped
-    return Raw(_rounded(x), forms, FORMS, _rounded(np.stack([frequency, damping, phase], axis=1)), WAVE_VALUES)
+    return Raw(_rounded(x), forms, FORMS, _rounded(np.stack([frequency, damping, phase], axis=1)), MADE_VALUES["waves"])
 
 
 def outlines(data: Points) -> Raw:
@@ -63,7 +61,7 @@ def outlines(data: Points) -> Raw:
     cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
     turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
     cloud = size[:, None, None] * turned + centre[:, :, None]
-    return Raw(_rounded(cloud), shapes, OUTLINES, _rounded(np.stack([size, turn], axis=1)), OUTLINE_VALUES)
+    return Raw(_rounded(cloud), shapes, OUTLINES, _rounded(np.stack([size, turn], axis=1)), MADE_VALUES["outlines"])
 
 
 def mixture(data: Gaussians) -> Raw:

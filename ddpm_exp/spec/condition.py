@@ -129,6 +129,10 @@ class ImageCondition(Spec):
         return self
 
 
+PIXEL_VALUES = ("brightness", "contrast")
+"""Values that every data set of images has: mean and standard deviation of an image's pixels."""
+
+
 class ContinuousValues(Spec):
     """Numbers about each sample, such as a dose or a physical parameter (guide 002, continuous-conditional). They are
     standardised by the training data, and asked for in their own units."""
@@ -150,9 +154,13 @@ Single = Annotated[ClassLabels | Prompts | ImageCondition | ContinuousValues, Fi
 
 
 class Several(Spec):
-    """Several conditions at once; each is hidden on its own, by its own dropout, and guidance hides all."""
+    """Several conditions at once. Each is hidden on its own, by its own dropout; guidance hides all."""
 
     kind: Literal["several"] = "several"
+
+    dropout: Probability = 0.1
+    """Probability, per example, that all are hidden together in training, whatever their own dropouts do: the unconditional
+    model of guidance."""
 
     of: Annotated[tuple[Single, ...], MinLen(2)]
     """The conditions, each kind once."""

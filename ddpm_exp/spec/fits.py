@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddpm_exp.spec.base import broken
-from ddpm_exp.spec.condition import parts_of
-from ddpm_exp.spec.data import class_count, family_of, shape_of
+from ddpm_exp.spec.condition import PIXEL_VALUES, parts_of
+from ddpm_exp.spec.data import ImageFolder, class_count, family_of, shape_of
+from ddpm_exp.spec.vectors import MADE_VALUES, Gaussians, Points, Sequences, Table
 
 if TYPE_CHECKING:
     from ddpm_exp.spec.experiment import Experiment
@@ -118,6 +119,8 @@ def condition_fits_the_data(e: Experiment) -> None:
                 value=part.kind,
                 fix="name the column in data.label" if e.data.kind == "table" else "set condition to Unconditional()",
             )
+        if part.kind == "values":
+            _values_exist(e, part.names)
         if part.kind != "image":
             continue
         if family != "image":
@@ -135,6 +138,24 @@ def condition_fits_the_data(e: Experiment) -> None:
                 field="condition.factor",
                 value=part.factor,
                 fix=f"take a divisor of {side}",
+            )
+
+
+def _values_exist(e: Experiment, names: tuple[str, ...]) -> None:
+    """Refuse values that the spec alone knows the data not to have. What a table or a folder has, only its file can tell."""
+    if isinstance(e.data, Table | ImageFolder):
+        return
+    if isinstance(e.data, Sequences | Points):
+        known = MADE_VALUES.get(e.data.source, ())
+    else:
+        known = () if isinstance(e.data, Gaussians) else PIXEL_VALUES
+    for name in names:
+        if name not in known:
+            raise broken(
+                f"{e.data.kind} has {'the values ' + ' and '.join(known) if known else 'no values besides what is drawn'}",
+                field="condition.names",
+                value=names,
+                fix="name one of these" if known else "set condition to ClassLabels() or Unconditional()",
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddpm_exp.spec.base import broken
-from ddpm_exp.spec.condition import parts_of
+from ddpm_exp.spec.condition import Several, parts_of
 from ddpm_exp.spec.data import family_of, training_images
 from ddpm_exp.spec.fits import FITS
 from ddpm_exp.spec.hardware import find_gpu
@@ -102,7 +102,8 @@ def _guided(e: Experiment) -> None:
                 value=e.sampling.guidance_scale,
                 fix="set condition to ClassLabels() or Prompts(), or guidance_scale to 1; or name a run in sampling.guide",
             )
-        if any(part.dropout == 0 for part in parts):
+        hidden_alone = isinstance(e.condition, Several) and e.condition.dropout > 0
+        if any(part.dropout == 0 for part in parts) and not hidden_alone:
             raise broken(
                 "guidance needs an unconditional model, which training makes by hiding conditions",
                 field="condition.dropout",

@@ -54,6 +54,10 @@ EMBEDDED = {"wine": "cultivar", "diabetes": None, "breast-cancer": "diagnosis", 
 """scikit-learn's tables, and the column that is each one's label."""
 
 
+MADE_VALUES = {"waves": ("frequency", "damping", "phase"), "outlines": ("size", "turn")}
+"""Parameters of each synthetic data set, for `ContinuousValues`."""
+
+
 def label_of(data: Table) -> str | None:
     """The column of classes: the one named, or an embedded table's own unless it is drawn."""
     label = data.label or EMBEDDED.get(data.source)

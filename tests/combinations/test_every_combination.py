@@ -8,7 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from combinations.axes import DENSITIES, NETWORKS, PATHS, SAMPLERS, Choice, choices, conditions, diffusions, experiment
+from combinations.axes import (
+    DENSITIES,
+    NETWORKS,
+    PATHS,
+    PREDICTIONS,
+    SAMPLERS,
+    WEIGHTS,
+    Choice,
+    choices,
+    conditions,
+    diffusions,
+    experiment,
+)
 from pydantic import ValidationError
 from support.prepared import prepared_on_cpu
 
@@ -41,7 +53,7 @@ def possible(every_diffusion) -> dict[tuple[str, str, str, str], Diffusion]:
 
 def test_every_impossible_diffusion_says_what_to_do(every_diffusion, possible):
     refused = [found for found in every_diffusion.values() if isinstance(found, ValidationError)]
-    assert len(refused) + len(possible) == len(PATHS) * 5 * 8 * 5
+    assert len(refused) + len(possible) == len(PATHS) * len(PREDICTIONS) * len(WEIGHTS) * len(DENSITIES)
     assert all(says_what_to_do(error) for error in refused)
 
 
@@ -61,36 +73,35 @@ def test_the_full_product_is_possible_or_says_what_to_do(possible, network):
     assert refused + allowed == len(uniform) * len(SAMPLERS) * len(conditions(NETWORKS[network][1]))
 
 
-def covering(possible: dict[tuple[str, str, str, str], Diffusion], network: str) -> Iterator[Choice]:
-    """Combinations that pass validation, such that every two parts that can occur together (with this network) do."""
-    told = conditions(NETWORKS[network][1])
-    chance = random.Random(network)
+def covering(possible: dict[tuple[str, str, str, str], Diffusion]) -> Iterator[Choice]:
+    """Combinations that pass validation, such that every two parts that can occur together do."""
+    chance = random.Random(0)
     keys = list(possible)
+    told = {network: conditions(data) for network, (_, data) in NETWORKS.items()}
     axes = {
-        **{name: sorted({key[place] for key in keys}) for place, name in enumerate(("path", "prediction", "weight", "density"))},
+        **{name: sorted({key[place] for key in keys}) for place, name in enumerate(Choice._fields[:4])},
         "sampler": list(SAMPLERS),
-        "condition": list(told),
+        "network": list(NETWORKS),
+        "condition": list(told["unet"]),
     }
     wanted = [
         ((a, one), (b, other)) for a, b in itertools.combinations(axes, 2) for one, other in itertools.product(axes[a], axes[b])
     ]
+    chance.shuffle(wanted)
     covered: set[Pair] = set()
     for pair in wanted:
         if pair in covered:
             continue
         fixed = dict(pair)
-        fitting = [
-            key for key in keys if all(fixed.get(name, key[place]) == key[place] for place, name in enumerate(Choice._fields[:4]))
-        ]
+        fitting = [key for key in keys if all(fixed.get(name, key[k]) == key[k] for k, name in enumerate(Choice._fields[:4]))]
         best: Choice | None = None
-        for _ in range(12 if fitting else 0):
-            sampler, condition = (fixed.get(name) or chance.choice(axes[name]) for name in ("sampler", "condition"))
-            choice = Choice(*chance.choice(fitting), sampler, network, condition)
-            new = len(pairs_of(choice) - covered)
-            if best is not None and new <= len(pairs_of(best) - covered):
+        for _ in range(60 if fitting else 0):
+            rest = (fixed.get(name) or chance.choice(axes[name]) for name in ("sampler", "network", "condition"))
+            choice = Choice(*chance.choice(fitting), *rest)
+            if best is not None and len(pairs_of(choice) - covered) <= len(pairs_of(best) - covered):
                 continue
             try:
-                experiment(possible[choice[:4]], sampler, network, told[condition])
+                experiment(possible[choice[:4]], choice.sampler, choice.network, told[choice.network][choice.condition])
             except ValidationError:
                 continue
             best = choice
@@ -99,11 +110,11 @@ def covering(possible: dict[tuple[str, str, str, str], Diffusion], network: str)
             yield best
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_pairwise_covering_array_of_what_passes_trains_and_samples(possible, network):
-    told, tried = conditions(NETWORKS[network][1]), 0
-    for choice in covering(possible, network):
-        runtime = assemble(prepared_on_cpu(experiment(possible[choice[:4]], choice.sampler, network, told[choice.condition])), 0)
+def test_a_pairwise_covering_array_of_what_passes_trains_and_samples(possible):
+    tried: set[Pair] = set()
+    for choice in covering(possible):
+        condition = conditions(NETWORKS[choice.network][1])[choice.condition]
+        runtime = assemble(prepared_on_cpu(experiment(possible[choice[:4]], choice.sampler, choice.network, condition)), 0)
         train = runtime.evaluator.splits.train
         try:
             runtime.trainer.step()
@@ -116,5 +127,7 @@ def test_a_pairwise_covering_array_of_what_passes_trains_and_samples(possible, n
         assert all(weight.isfinite().all() for weight in runtime.trainer.network.parameters()), choice
         assert drawn.isfinite().all() and drawn.shape == (2, *train.x.shape[1:]), choice
         assert all(torch.tensor(value).isfinite() for value in errors.values.values()), choice
-        tried += 1
-    assert tried >= len(DENSITIES) * 8
+        tried |= pairs_of(choice)
+    parts = {part for pair in tried for part in pair}
+    everything = (PATHS, PREDICTIONS, WEIGHTS, DENSITIES, SAMPLERS, NETWORKS, conditions(NETWORKS["unet"][1]))
+    assert parts == {(name, part) for name, axis in zip(Choice._fields, everything, strict=True) for part in axis}

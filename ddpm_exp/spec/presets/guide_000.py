@@ -37,7 +37,14 @@ class QuickTest(Experiment):
     data: Data = CIFAR10()
     diffusion: Diffusion = Diffusion(timesteps=100, beta_start=1e-4, beta_end=0.02)
     model: Model = EncoderDecoder(hidden_dim=128, time_emb_dim=64)
-    training: Training = Training(images_per_step=16, duration="50 epochs", learning_rate=1e-4, weight_decay=0.01, warmup="1000 steps", ema_half_life="27700 images")
+    training: Training = Training(
+        images_per_step=16,
+        duration="50 epochs",
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        warmup="1000 steps",
+        ema_half_life="27700 images",
+    )
     evaluation: Evaluation = Evaluation(log_snr=(0.0, 1.5, 3.0, 4.5), reconstruction_log_snr=(4.0, 2.0, 0.0))
     hardware = Hardware(workers=2)
 
@@ -50,7 +57,14 @@ class Balanced(Experiment):
     data: Data = CIFAR10()
     diffusion: Diffusion = Diffusion(timesteps=500, beta_start=1e-4, beta_end=0.02)
     model: Model = EncoderDecoder(hidden_dim=256, time_emb_dim=128)
-    training: Training = Training(images_per_step=8, duration="100 epochs", learning_rate=1e-4, weight_decay=0.01, warmup="1000 steps", ema_half_life="27700 images")
+    training: Training = Training(
+        images_per_step=8,
+        duration="100 epochs",
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        warmup="1000 steps",
+        ema_half_life="27700 images",
+    )
     hardware = Hardware(workers=2)
 
 
@@ -61,7 +75,14 @@ class HighQuality(Experiment):
     data: Data = CIFAR10()
     diffusion: Diffusion = Diffusion(timesteps=1000, beta_start=1e-4, beta_end=0.02)
     model: Model = EncoderDecoder(hidden_dim=512, time_emb_dim=256)
-    training: Training = Training(images_per_step=4, duration="200 epochs", learning_rate=5e-5, weight_decay=0.01, warmup="1000 steps", ema_half_life="27700 images")
+    training: Training = Training(
+        images_per_step=4,
+        duration="200 epochs",
+        learning_rate=5e-5,
+        weight_decay=0.01,
+        warmup="1000 steps",
+        ema_half_life="27700 images",
+    )
     hardware = Hardware(workers=2)
 
 
@@ -72,5 +93,12 @@ class MemoryConstrained(Experiment):
     data: Data = CIFAR10()
     diffusion: Diffusion = Diffusion(timesteps=200, beta_start=1e-4, beta_end=0.02)
     model: Model = EncoderDecoder(hidden_dim=128, time_emb_dim=64)
-    training: Training = Training(images_per_step=4, duration="100 epochs", learning_rate=1e-4, weight_decay=0.01, warmup="1000 steps", ema_half_life="27700 images")
+    training: Training = Training(
+        images_per_step=4,
+        duration="100 epochs",
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        warmup="1000 steps",
+        ema_half_life="27700 images",
+    )
     hardware = Hardware(workers=0)
