@@ -23,8 +23,10 @@ def alpha_bars(diffusion: Diffusion) -> tuple[float, ...]:
 
     Linear: cumulative product of 1 - beta (Ho et al. 2020). Scaled-linear: the same, with the square roots of beta in
     equal steps (Rombach et al. 2022). Cosine: betas from Nichol & Dhariwal 2021, eq. 17, clipped at 0.999. Sigmoid:
-    Jabri et al. 2022, algorithm 1, which is alpha_bar itself.
+    Jabri et al. 2022, algorithm 1, which is alpha_bar itself. Raises ValueError for a schedule on real times.
     """
+    if not diffusion.discrete:
+        raise ValueError(f"{diffusion.schedule} has no whole times to list")
     if diffusion.schedule == "sigmoid":
         bars = _sigmoid(diffusion)
     else:

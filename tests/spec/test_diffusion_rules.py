@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.diffusion_rules import BELONGS
-from ddpm_exp.spec.schedule import covered_log_snr
+from ddpm_exp.spec.schedule import alpha_bars, covered_log_snr
 
 FLOW = Diffusion(schedule="rectified-flow", prediction="velocity")
 EDM = Diffusion(schedule="ve", prediction="x0", preconditioning="edm")
@@ -114,3 +114,8 @@ def test_every_weight_goes_with_paths_that_end_at_noise(weight: str) -> None:
 )
 def test_each_schedule_covers_its_log_snrs(spec: Diffusion, low: float, high: float) -> None:
     assert covered_log_snr(spec) == pytest.approx((low, high), rel=1e-4)
+
+
+def test_a_schedule_on_real_times_has_no_list_of_levels() -> None:
+    with pytest.raises(ValueError, match="no whole times"):
+        alpha_bars(FLOW)
