@@ -8,7 +8,7 @@ import pytest
 
 from ddpm_exp.loading.diff import diff_experiments
 from ddpm_exp.loading.loaded import Loaded, load_experiment
-from ddpm_exp.models.build import ConditionSize, build_network
+from ddpm_exp.models.build import build_network
 from ddpm_exp.spec.data import shape_of
 from ddpm_exp.spec.decision import Decision
 from ddpm_exp.spec.evaluation import Evaluation
@@ -106,9 +106,8 @@ def test_200_timesteps_cover_the_noise_levels_of_every_arm(variant: Loaded, base
 
 def test_the_record_states_the_real_parameter_reduction(variant: Loaded, baseline: Loaded) -> None:
     """Guide 004 says 25 %; widths go squared into the parameters."""
-    none = ConditionSize(kind="none")
     before, after = (
-        sum(weight.numel() for weight in build_network(e.model, none, shape_of(e.data)).parameters())
+        sum(weight.numel() for weight in build_network(e.model, (), shape_of(e.data)).parameters())
         for e in (baseline.experiment, variant.experiment)
     )
     said = f"{(1 - after / before) * 100:.0f} % fewer ({before / 1e6:.1f} M to {after / 1e6:.1f} M)"

@@ -16,7 +16,7 @@ from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.step import Setting, meta_network, training_trace
 from ddpm_exp.memory.terms import TERMS
 from ddpm_exp.memory.trace import Recorder
-from ddpm_exp.models.build import ConditionSize, build_network
+from ddpm_exp.models.build import ConditionInput, build_network
 from ddpm_exp.spec.condition import ClassLabels, Prompts
 from ddpm_exp.spec.data import Digits, ImageFolder, Shape
 from ddpm_exp.spec.experiment import Experiment
@@ -40,7 +40,7 @@ def peak(e: Experiment, micro: int = 64, gpu: Any = H100, precision: Any = "fp32
 
 def real_peak(setting: Setting, images: int) -> int:
     """Bytes that forward and backward really allocate on this CPU above what was there, as torch's allocator reports."""
-    network = build_network(setting.model, setting.condition, setting.shape)
+    network = build_network(setting.model, setting.inputs, setting.shape)
 
     for weight in network.parameters():
         weight.grad = torch.zeros_like(weight)
@@ -64,25 +64,25 @@ def real_peak(setting: Setting, images: int) -> int:
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_trace_agrees_with_what_a_real_step_allocates(checkpointing: bool) -> None:
     model = TINY.but(checkpointing=checkpointing, dropout=0.1)
-    setting = Setting(model, ConditionSize("none"), Shape(1, 8, 8), CPU)
+    setting = Setting(model, (), Shape(1, 8, 8), "image", 1, 1000, CPU)
     _, alive = Moments(lambda images: training_trace(setting, images)).peak(64)
     assert sum(alive.values()) == pytest.approx(real_peak(setting, 64), rel=0.03)
 
 
 def test_two_traces_tell_every_batch_between_and_beyond() -> None:
-    setting = Setting(TINY, ConditionSize("none"), Shape(1, 8, 8), CPU)
+    setting = Setting(TINY, (), Shape(1, 8, 8), "image", 1, 1000, CPU)
     inferred = Moments(lambda n: training_trace(setting, n))
     traced = Moments(lambda n: training_trace(setting, n), (3, 33))
     assert [inferred.peak(n) for n in (3, 33)] == [traced.peak(n) for n in (3, 33)]
 
 
 def test_a_step_is_traced_without_memory_behind_its_weights() -> None:
-    network = meta_network(Setting(UNet(), ConditionSize("none"), Shape(3, 32, 32), CPU))
+    network = meta_network(Setting(UNet(), (), Shape(3, 32, 32), "image", 1, 1000, CPU))
     assert {weight.device.type for weight in network.parameters()} == {"meta"}
 
 
 def test_weights_gradients_moments_and_average_are_exactly_the_networks() -> None:
-    network = build_network(TINY, ConditionSize("class", classes=10), Shape(1, 8, 8))
+    network = build_network(TINY, (ConditionInput("class", "embedding", classes=10),), Shape(1, 8, 8))
     size = sum(weight.numel() * 4 for weight in network.parameters())
     terms = estimate(experiment(condition=ClassLabels()), H100, "fp32", 1).terms
     assert terms["weights"] == size

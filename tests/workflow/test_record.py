@@ -130,9 +130,9 @@ def test_slicing_the_step_otherwise_is_the_same_science_and_learns_the_same(fold
 
 def test_drawn_images_do_not_depend_on_how_many_are_drawn_together(folder: Path) -> None:
     runtime = assemble(prepare(load_experiment(ADR), find_machine(RunOptions())), 0)
-    labels, noises = torch.arange(10).repeat(2), torch.arange(20)
+    asked, noises = runtime.evaluator.splits.train.batch(torch.arange(20)), torch.arange(20)
     together, by_three = (
-        replace(runtime.artist, batch=batch).draw(runtime.averaged(), labels, noises, held_out=False) for batch in (64, 3)
+        replace(runtime.artist, batch=batch).draw(runtime.averaged(), asked, noises, held_out=False) for batch in (64, 3)
     )
     torch.testing.assert_close(by_three, together, rtol=0, atol=1e-5)
 
