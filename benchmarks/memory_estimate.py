@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ddpm_exp.data.images import ImageSet
 
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.conditions import build_conditions
-from ddpm_exp.data.images import ImageSet
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.memory.device import this_machine

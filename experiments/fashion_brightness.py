@@ -12,15 +12,15 @@ class FashionBrightness(Experiment):
     model = UNet(base_channels=64, time_embedding=256, time_conditioning="adagn")
     training = Training(
         images_per_step=256,
-        duration="6 epochs",
+        duration="5 epochs",
         learning_rate=5e-4,
         warmup="300 steps",
         rate="cosine",
         ema_half_life="100000 images",
-        checkpoint_every="6 epochs",
+        checkpoint_every="5 epochs",
     )
     sampling = Sampling(sampler="unipc", steps=20)
-    evaluation = Evaluation(every="6 epochs", samples=300)
+    evaluation = Evaluation(every="5 epochs", samples=300)
     decision = Decision(
         title="Draw clothing as bright as asked",
         context="Doses and physical parameters are numbers, not classes: what is asked for may never have occurred in training.",

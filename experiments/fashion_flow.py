@@ -12,15 +12,15 @@ class FashionFlow(Experiment):
     model = DiT(width=256, depth=8, heads=4, patch=4)
     training = Training(
         images_per_step=256,
-        duration="8 epochs",
+        duration="10 epochs",
         learning_rate=5e-4,
         warmup="300 steps",
         rate="cosine",
         ema_half_life="100000 images",
-        checkpoint_every="8 epochs",
+        checkpoint_every="10 epochs",
     )
     sampling = Sampling(sampler="heun", steps=20, guidance_scale=2.0)
-    evaluation = Evaluation(every="8 epochs", samples=300)
+    evaluation = Evaluation(every="10 epochs", samples=300)
     decision = Decision(
         title="Draw clothing by rectified flow",
         context="Rectified flow has straighter paths than DDPM, so that few steps of an ODE solver suffice.",

@@ -12,15 +12,15 @@ class FashionInpainting(Experiment):
     model = UNet(base_channels=64, time_embedding=256)
     training = Training(
         images_per_step=256,
-        duration="6 epochs",
+        duration="5 epochs",
         learning_rate=5e-4,
         warmup="300 steps",
         rate="cosine",
         ema_half_life="100000 images",
-        checkpoint_every="6 epochs",
+        checkpoint_every="5 epochs",
     )
     sampling = Sampling(sampler="ddim", steps=25)
-    evaluation = Evaluation(every="6 epochs", samples=200)
+    evaluation = Evaluation(every="5 epochs", samples=200)
     decision = Decision(
         title="Draw what is missing of an image",
         context="An image with a hole fixes most of what belongs into it; the network must join both without a seam.",

@@ -12,15 +12,15 @@ class FashionWords(Experiment):
     model = UNet(base_channels=64, time_embedding=256, attention_resolutions=(16, 8), heads=4, time_conditioning="adagn")
     training = Training(
         images_per_step=256,
-        duration="8 epochs",
+        duration="7 epochs",
         learning_rate=5e-4,
         warmup="300 steps",
         rate="cosine",
         ema_half_life="100000 images",
-        checkpoint_every="8 epochs",
+        checkpoint_every="7 epochs",
     )
     sampling = Sampling(sampler="dpm++2m", steps=25, guidance_scale=2.5)
-    evaluation = Evaluation(every="8 epochs", samples=300)
+    evaluation = Evaluation(every="7 epochs", samples=300)
     decision = Decision(
         title="Draw clothing from words by cross-attention",
         context="A prompt's words reach the network as one vector, or as tokens that every pixel can look at.",
