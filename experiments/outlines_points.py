@@ -23,7 +23,7 @@ class OutlinesPoints(Experiment):
         log_every="100 steps",
     )
     sampling = Sampling(sampler="edm-stochastic", steps=24, grid="karras", churn=10.0)
-    evaluation = Evaluation(every="3000 steps", samples=300)
+    evaluation = Evaluation(every="3000 steps", samples=300, classifier=False)
     decision = Decision(
         title="Draw clouds of points by a transformer without positions",
         context="The points of a cloud have no order, which convolutions and positions would make up.",

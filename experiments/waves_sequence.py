@@ -12,16 +12,16 @@ class WavesSequence(Experiment):
     model = DiT(width=128, depth=4, heads=4, patch=4)
     training = Training(
         images_per_step=128,
-        duration="2000 steps",
+        duration="4000 steps",
         learning_rate=1e-3,
         warmup="200 steps",
         rate="cosine",
         ema_half_life="20000 images",
-        checkpoint_every="2000 steps",
+        checkpoint_every="4000 steps",
         log_every="100 steps",
     )
     sampling = Sampling(sampler="heun", steps=20)
-    evaluation = Evaluation(every="2000 steps", samples=300)
+    evaluation = Evaluation(every="4000 steps", samples=300)
     decision = Decision(
         title="Draw oscillations by a transformer",
         context="Measured signals are sequences: places matter, and there is one dimension of them.",
