@@ -86,10 +86,10 @@ class LinesDisplay:
         say(self._screen, f"warning: {text}")
 
     def evaluated(self, images: int, values: dict[str, float], pictures: list[Path]) -> None:
-        """Metrics and pictures of one evaluation."""
+        """Metrics of one evaluation, and the files of its pictures and samples."""
         say(self._screen, _evaluated(images, values))
         for picture in pictures:
-            say(self._screen, f"  picture: {picture}")
+            say(self._screen, f"  {_kind(picture)}: {picture}")
 
     def close(self) -> None:
         """Lines need no closing."""
@@ -129,10 +129,10 @@ class LiveDisplay:
         say(self._screen, f"warning: {text}", "yellow")
 
     def evaluated(self, images: int, values: dict[str, float], pictures: list[Path]) -> None:
-        """Metrics and pictures of one evaluation."""
+        """Metrics of one evaluation, and the files of its pictures and samples."""
         say(self._screen, _evaluated(images, values), "cyan")
         for picture in pictures:
-            say(self._screen, f"  picture: {picture}", "dim")
+            say(self._screen, f"  {_kind(picture)}: {picture}", "dim")
 
     def close(self) -> None:
         """Leave the last view on the screen and give the terminal back; a second call does nothing."""
@@ -158,3 +158,8 @@ class LiveDisplay:
         counts = f"{p.images:,} / {p.total:,} images   epoch {p.epoch:.1f}"
         bar.add_row(ProgressBar(total=max(p.total, 1), completed=p.images, width=32), Text(_share(p), "bold"), Text(counts))
         return Group(bar, Text("   ".join(measurements(p))))
+
+
+def _kind(path: Path) -> str:
+    """What a file of an evaluation is called."""
+    return "samples" if path.suffix == ".csv" else "picture"

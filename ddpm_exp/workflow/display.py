@@ -31,7 +31,7 @@ class Display(Protocol):
         """Training went on."""
 
     def evaluated(self, images: int, values: dict[str, float], pictures: list[Path]) -> None:
-        """An evaluation ended."""
+        """An evaluation ended. `pictures`: its PNG files, and the samples as CSV where they are no images."""
 
     def note(self, text: str) -> None:
         """A fact worth a line."""

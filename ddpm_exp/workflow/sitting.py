@@ -109,6 +109,10 @@ class Sitting:
             path = self._run.write_bytes(f"samples/{name}-{images:010d}.png", png)
             self._sink.image(name, path, images, caption)
             paths.append(path)
+        codec = self._prepared.splits.codec
+        if codec is not None:
+            table = codec.frame(found.drawn).to_csv(index=False).encode()
+            paths.append(self._run.write_bytes(f"samples/samples-{images:010d}.csv", table))
         self._run.metrics.append(images, values)
         self._sink.log(images, values)
         self._display.evaluated(images, values, paths)
