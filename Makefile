@@ -37,6 +37,7 @@ docs: setup
 	$(BIN)/python docs/make_advice.py
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_readme.py
+	$(BIN)/python docs/make_gallery.py
 	$(BIN)/ddpm-exp decide experiments/adr_0001.py --runs benchmarks/results/runs || true
 	$(BIN)/ddpm-exp decide experiments/adr_0002.py --runs benchmarks/results/runs || true
 
