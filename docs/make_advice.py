@@ -16,7 +16,6 @@ from ddpm_exp.spec.presets.registry import origin_of
 NOT_ADVICE: tuple[tuple[str, str, str], ...] = (
     ("sampling with fewer steps than timesteps (002, 003)", "error", "more sampling steps than timesteps are refused"),
     ("bf16 and fp16 (002)", "error", "a precision that the named GPU lacks is refused; `auto` takes the best it has"),
-    ("learning rate 1e-4 to 5e-4, batch 128 to 512 for tables (002)", "waits", "there are no tabular data sets yet"),
     ("images in [-1, 1] (003)", "built in", "the data room's type; no setting can change it"),
     ("integer timesteps that include the first (003)", "built in", "every time of the schedule is drawn, none can be left out"),
     ("save optimizer and EMA with the model (003)", "built in", "every checkpoint holds them, and resuming is exact"),
@@ -28,7 +27,10 @@ NOT_ADVICE: tuple[tuple[str, str, str], ...] = (
     ("timesteps beyond 1000 (000 ends there; 001 and 003 take 2000 to 4000)", "no advice", "two guides recommend it for quality"),
     ("more than 256 images per step (002 ends there; 003 at 512)", "no advice up to 512", "002 itself finds larger more stable"),
     ("time embedding above 256 (000)", "no advice up to 4 x base_channels", "that is DDPM's own, on a U-Net"),
-    ("AdaGN, cross-attention, learnt time embeddings (002)", "waits", "the network adds its conditions, the guide's U-Net way"),
+    ("U-Net for images, MLP for tables, DiT for sequences (002)", "error",
+     "a network that does not take the data is refused, with those that do"),
+    ("AdaGN or AdaLN for images, concatenation for tables, cross-attention for text (002)", "a choice",
+     "`model.time_conditioning` and each condition's `by`; guide 002's presets choose as it says"),
     ("progressive training, learning-rate finder, search (000, 003)", "waits", "they are procedures, not settings"),
 )  # fmt: skip
 """(what the guides say, what it is here, why)."""

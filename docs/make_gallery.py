@@ -41,9 +41,10 @@ NOT_JUDGED = "-"
 HEAD = """# Gallery
 
 One short experiment per family of data, network and condition, each trained with three seeds on
-{machine}. Every picture is what the first seed drew at the end. The tables have the metrics that the experiment's own criteria judge: mean ± standard
-deviation over the seeds, beside the same network before its first step and white noise in place of samples. Criteria are in
-the experiment's file; `ddpm-exp decide FILE --runs benchmarks/results/runs` judges them again.
+{machine}.
+Every picture is what the first seed drew at the end. The tables have the metrics that the experiment's own criteria judge: mean ±
+standard deviation over the seeds, beside the same network before its first step and white noise in place of samples. Criteria
+are in the experiment's file; `ddpm-exp decide FILE --runs benchmarks/results/runs` judges them again.
 
 Durations, widths and the two changes named in [benchmarks.md](benchmarks.md#one-experiment-per-family) were settled after one
 trial of seed 0, so these verdicts show that the families work; they do not test new ground.

@@ -20,9 +20,10 @@ from ddpm_exp.spec.evaluation import FID
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Hardware
 from ddpm_exp.spec.identity import flat
-from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.model import MLP, Model, UNet
 from ddpm_exp.spec.schedule import alpha_bars
 from ddpm_exp.spec.training import Training
+from ddpm_exp.spec.vectors import Table
 
 TEXTS = Path(__file__).parent / "advice_texts.json"
 
@@ -39,7 +40,12 @@ class OnCifar(OnClothes):
     data: Data = CIFAR10()
 
 
-CLOTHES, CIFAR = OnClothes(), OnCifar()
+class OnWine(OnClothes):
+    data: Data = Table(source="wine")
+    model: Model = MLP(dropout=0.1)
+
+
+CLOTHES, CIFAR, ON_WINE = OnClothes(), OnCifar(), OnWine()
 
 
 def _with(base: Experiment, **parts: dict[str, Any]) -> Experiment:
@@ -62,6 +68,9 @@ def _decided(seeds: tuple[int, ...], criterion: Any) -> Decision:
 DENOISING = metric("val/denoising").falls()
 
 CASES: dict[str, tuple[Experiment, str, tuple[str, ...]]] = {
+    "table_learning_rate": (_with(ON_WINE, training={"learning_rate": 1e-3}), "table_learning_rate", ("002",)),
+    "table_batch": (_with(ON_WINE, training={"images_per_step": 64}), "table_batch", ("002",)),
+    "fourier_of_large_times": (_with(CLOTHES, model={"time_features": "fourier"}), "fourier_of_large_times", ("Song et al. 2021",)),
     "few_timesteps: 500 on CIFAR-10": (_with(CIFAR, diffusion={"timesteps": 500}), "few_timesteps", ("001", "000", "003")),
     "few_timesteps: 100 on CIFAR-10": (_with(CIFAR, diffusion={"timesteps": 100}), "few_timesteps", ("001", "000", "003")),
     "few_timesteps: 200": (_with(CLOTHES, diffusion={"timesteps": 200}), "few_timesteps", ("003", "000")),

@@ -135,9 +135,12 @@ def _reach_noise(diffusion: Diffusion) -> str:
     )
 
 
-@rule("prediction of x0", reads=("diffusion.prediction",), guides=("002",))
+@rule(
+    "prediction of x0 without EDM's preconditioning", reads=("diffusion.prediction", "diffusion.preconditioning"), guides=("002",)
+)
 def x0_prediction(case: Case) -> Advice | None:
-    if case.experiment.diffusion.prediction != "x0":
+    diffusion = case.experiment.diffusion
+    if diffusion.prediction != "x0" or diffusion.preconditioning == "edm":
         return None
     says = "predicting the clean image can be less stable than predicting the noise, the default choice"
     return Advice("diffusion.prediction", "x0", says, ("002",), "set diffusion.prediction to 'eps', or to 'v' at zero terminal SNR")

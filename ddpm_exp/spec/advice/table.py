@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from ddpm_exp.spec.advice import averaging, change, data, diffusion, evaluation, learning_rate, model, sampling, stability, training
+from ddpm_exp.spec.advice import (
+    averaging,
+    change,
+    data,
+    diffusion,
+    evaluation,
+    learning_rate,
+    model,
+    network,
+    sampling,
+    stability,
+    training,
+)
 from ddpm_exp.spec.advice.rule import Case, Change, Rule
 
 RULES: tuple[Rule[Case], ...] = (
     *data.RULES,
     *diffusion.RULES,
     *model.RULES,
+    *network.RULES,
     *training.RULES,
     *learning_rate.RULES,
     *stability.RULES,

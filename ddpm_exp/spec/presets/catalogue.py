@@ -8,7 +8,7 @@ from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.presets.ddpm import DdpmCifar10
 from ddpm_exp.spec.presets.guide_000 import Balanced, HighQuality, MemoryConstrained, QuickTest
 from ddpm_exp.spec.presets.guide_001 import BestQuality, Fastest
-from ddpm_exp.spec.presets.guide_002 import Images
+from ddpm_exp.spec.presets.guide_002 import Images, Tables
 from ddpm_exp.spec.presets.guide_003 import Defaults
 
 PRESETS: tuple[type[Experiment], ...] = (
@@ -19,6 +19,7 @@ PRESETS: tuple[type[Experiment], ...] = (
     BestQuality,
     Fastest,
     Images,
+    Tables,
     Defaults,
     DdpmCifar10,
 )
