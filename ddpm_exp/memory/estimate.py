@@ -125,7 +125,7 @@ def _resident(experiment: Experiment, own: Sizes, device: str) -> Bytes:
     """What is alive at every moment of a run."""
     shape, data = shape_of(experiment.data, experiment.condition), training_images(experiment.data) or 0
     one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
-    ema = experiment.training.ema_half_life is not None
+    ema = experiment.training.averages
     return {
         "weights": own.parameters + own.buffers,
         "gradients": own.parameters,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import model_validator
 
-from ddpm_exp.spec.base import EXECUTION, Spec
+from ddpm_exp.spec.base import EXECUTION, Spec, broken
 from ddpm_exp.spec.progress import Amount, PositiveAmount, to_images
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -54,6 +55,10 @@ class Training(Spec):
     """The half-life is at most this share of the images seen so far, so that early averages are not stuck at the
     initial weights; None: no ramp."""
 
+    ema_sigma_rel: Annotated[float, Gt(0.001), Lt(0.28)] | None = None
+    """Relative width of a power-function average, in place of `ema_half_life` (then None): the average's profile reaches back
+    over the same share of the training at any time (Karras et al. 2024, section 3.1, there 0.05 to 0.25)."""
+
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the GPU has it in hardware, else fp16 on GPUs with tensor cores, else fp32."""
 
@@ -69,6 +74,22 @@ class Training(Spec):
 
     stop_after_bad_steps: Annotated[int, Ge(1)] = 20
     """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops."""
+
+    @property
+    def averages(self) -> bool:
+        """Whether there is an average of the weights."""
+        return self.ema_half_life is not None or self.ema_sigma_rel is not None
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Training:
+        if self.ema_half_life is not None and self.ema_sigma_rel is not None:
+            raise broken(
+                "a power-function average has a relative width and no half-life",
+                field="ema_sigma_rel",
+                value=self.ema_sigma_rel,
+                fix="set training.ema_half_life to None, or leave ema_sigma_rel out",
+            )
+        return self
 
     def images(self, amount: str, images_per_epoch: int) -> int:
         """`amount` in images seen, in whole optimizer steps of this training."""

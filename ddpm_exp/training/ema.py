@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import nn
@@ -17,6 +18,23 @@ def decay(*, images_per_step: int, images_seen: int, half_life_images: int, ramp
     if ramp is not None:
         half_life = min(half_life, ramp * images_seen)
     return 0.5 ** (images_per_step / half_life) if half_life > 0 else 0.0
+
+
+def power_exponent(sigma_rel: float) -> float:
+    """gamma of the power-function average with this relative width: sigma_rel^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3))
+    (Karras et al. 2024, appendix C). `sigma_rel` in (0, 0.289): the width falls as gamma grows from 0."""
+    low, high = 0.0, 1e7
+    for _ in range(200):
+        gamma = (low + high) / 2
+        wider = math.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))) > sigma_rel
+        low, high = (gamma, high) if wider else (low, gamma)
+    return (low + high) / 2
+
+
+def power_decay(*, images_per_step: int, images_seen: int, gamma: float) -> float:
+    """Share of the old average kept by the step that ends at `images_seen`: (1 - 1 / k)^(gamma + 1) at step k (Karras et al.
+    2024, appendix C). The first step keeps nothing."""
+    return float((1.0 - min(1.0, images_per_step / images_seen)) ** (gamma + 1)) if images_seen > 0 else 0.0
 
 
 class Ema:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ddpm_exp.spec.training import Training
-from ddpm_exp.training.ema import Ema, decay
+from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
 from ddpm_exp.training.micro_step import GraphedMicroStep, MicroStep
 from ddpm_exp.training.precision import LossScale
 from ddpm_exp.training.rate import learning_rate
@@ -52,7 +52,8 @@ class Trainer:
             weight_decay=training.weight_decay,
             fused=True,
         )
-        self.ema = Ema(self.network) if training.ema_half_life is not None else None
+        self.ema = Ema(self.network) if training.averages else None
+        self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
         self.statistics = Statistics(self._device)
 
@@ -77,15 +78,17 @@ class Trainer:
         self._update(loss, gradients)
         self.objective.end_step()
         self.images_seen += self._plan.images_per_step
-        if self.ema is not None and self.length.ema_half_life_images is not None:
-            self.ema.update(
-                decay(
-                    images_per_step=self._plan.images_per_step,
-                    images_seen=self.images_seen,
-                    half_life_images=self.length.ema_half_life_images,
-                    ramp=self._spec.ema_ramp,
-                )
-            )
+        if self.ema is not None:
+            self.ema.update(self._keep())
+
+    def _keep(self) -> float:
+        """Share of the old average that the step which just ended keeps."""
+        step, seen = self._plan.images_per_step, self.images_seen
+        if self._gamma is not None:
+            return power_decay(images_per_step=step, images_seen=seen, gamma=self._gamma)
+        half_life = self.length.ema_half_life_images
+        assert half_life is not None  # there is an average, and it is not a power function
+        return decay(images_per_step=step, images_seen=seen, half_life_images=half_life, ramp=self._spec.ema_ramp)
 
     def _update(self, loss: torch.Tensor, gradients: list[torch.Tensor]) -> None:
         """Unscale, clip and apply the gradient, or skip the step on the device if anything is not finite."""

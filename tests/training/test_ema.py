@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from support.tiny_training import TRAINING, copied, identical, tiny_trainer
 from torch import nn
 
-from ddpm_exp.training.ema import Ema, decay
+from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
 
 
 def test_the_half_life_is_the_images_after_which_half_of_the_past_is_forgotten() -> None:
@@ -35,6 +37,33 @@ def test_the_ramp_shortens_the_half_life_to_a_share_of_the_images_seen() -> None
     assert decay(images_per_step=10, images_seen=100, half_life_images=10**6, ramp=0.05) == pytest.approx(0.5 ** (10 / 5))
     assert decay(images_per_step=10, images_seen=10**9, half_life_images=500, ramp=0.05) == pytest.approx(0.5 ** (10 / 500))
     assert decay(images_per_step=10, images_seen=0, half_life_images=500, ramp=0.05) == 0.0
+
+
+@pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.25])
+def test_a_power_function_average_of_a_ramp_lags_by_the_closed_form(sigma_rel: float) -> None:
+    """The average of theta_k = k tends to (gamma + 1) / (gamma + 2) of k, and gamma has the width that was asked for."""
+    gamma = power_exponent(sigma_rel)
+    assert math.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))) == pytest.approx(sigma_rel, rel=1e-9)
+    average, steps = 0.0, 20_000
+    for k in range(1, steps + 1):
+        keep = power_decay(images_per_step=4, images_seen=4 * k, gamma=gamma)
+        average = keep * average + (1 - keep) * k
+    assert average / steps == pytest.approx((gamma + 1) / (gamma + 2), rel=1e-3)
+
+
+def test_a_power_function_average_forgets_the_initial_weights_and_does_not_depend_on_the_step() -> None:
+    assert power_decay(images_per_step=8, images_seen=8, gamma=5.0) == 0.0
+    small = math.prod(power_decay(images_per_step=8, images_seen=seen, gamma=5.0) for seen in range(72, 136, 8))
+    assert small == pytest.approx(power_decay(images_per_step=64, images_seen=128, gamma=5.0))
+
+
+def test_a_training_with_a_power_function_average_keeps_one() -> None:
+    trainer = tiny_trainer(TRAINING.but(ema_half_life=None, ema_sigma_rel=0.1))
+    assert trainer.ema is not None
+    trainer.step()
+    assert identical(dict(trainer.ema.network.state_dict()), dict(trainer.network.state_dict()))
+    trainer.step()
+    assert not identical(dict(trainer.ema.network.state_dict()), dict(trainer.network.state_dict()))
 
 
 def test_the_average_of_a_constant_is_that_constant_bit_for_bit() -> None:

@@ -20,9 +20,9 @@ def _half_life(images_per_step: int, decay: float) -> int:
     return int(float(f"{images:.3g}"))
 
 
-@rule("no EMA", reads=("training.ema_half_life",), guides=("002", "003"))
+@rule("no EMA", reads=("training.ema_half_life", "training.ema_sigma_rel"), guides=("002", "003"))
 def no_ema(case: Case) -> Advice | None:
-    if case.experiment.training.ema_half_life is not None:
+    if case.experiment.training.averages:
         return None
     says = "guide 003: always use EMA, essential for good samples; guide 002: smoother samples"
     fix = f"set training.ema_half_life to '{_half_life(case.experiment.training.images_per_step, 0.9999)} images' (0.9999 per step)"

@@ -42,7 +42,7 @@ def short_ancestral(case: Case) -> Advice | None:
 
 @rule("samples from raw weights although there is an average", reads=("sampling.weights",), guides=("002", "003"))
 def raw_weights(case: Case) -> Advice | None:
-    if case.experiment.sampling.weights != "raw" or case.experiment.training.ema_half_life is None:
+    if case.experiment.sampling.weights != "raw" or not case.experiment.training.averages:
         return None
     says = "guide 003 lists drawing from the training weights among the pitfalls: averaged weights draw much better images"
     return Advice("sampling.weights", "raw", says, ("003", "002"), "set sampling.weights to 'ema'")
