@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ddpm_exp.decisions.arm import Arm
-from ddpm_exp.spec.base import EXECUTION, Spec
+from ddpm_exp.spec.base import EXECUTION, Role, Spec
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.identity import flat
 from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
 _DATA: dict[str, type[Spec]] = {
@@ -79,7 +80,10 @@ def _settings(arm: Arm) -> dict[str, Any]:
     kind = _DATA.get(str(arm.config.get("data.kind")))
     if kind is not None:
         sections["data"] = kind
-    settings = {}
+    settings: dict[str, Any] = {}
+    for name, piece in sections.items():
+        if any(key.startswith(f"{name}.") for key in arm.config):
+            settings |= _defaults(name, piece)
     for key, value in arm.config.items():
         section, _, field = key.rpartition(".")
         if key.split(".")[0] not in ("data", "evaluation") or key in _WHEN_NOT_WHAT:
@@ -89,3 +93,10 @@ def _settings(arm: Arm) -> dict[str, Any]:
             continue
         settings[key] = value
     return settings
+
+
+def _defaults(section: str, owner: type[Spec]) -> dict[str, Any]:
+    """What an arm that was run before a field existed has for it: a later field's default is what was done before."""
+    blank = owner.model_construct(**{name: None for name, field in owner.model_fields.items() if field.is_required()})
+    found = flat(blank, f"{section}.", frozenset({Role.SCIENCE}))
+    return {key: value for key, value in found.items() if key not in _WHEN_NOT_WHAT}

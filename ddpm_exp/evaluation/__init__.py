@@ -1,1 +1,1 @@
-"""Samples, grids, validation errors, the classifier, FID."""
+"""Samples, grids, validation errors, bits per dimension, the classifier, FID."""

@@ -1,4 +1,4 @@
-"""One evaluation of a network: validation errors, drawn samples, their measures and their pictures."""
+"""One evaluation of a network: validation errors, bits per dimension, drawn samples, their measures and their pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ddpm_exp.data.examples import Splits
 from ddpm_exp.diffusion import draws
 from ddpm_exp.evaluation.asked import Asked, ask
 from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist
+from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.evaluation.measuring import Measuring
 from ddpm_exp.evaluation.portrait import Portrait
 from ddpm_exp.evaluation.validation import validate
@@ -56,7 +57,7 @@ class Evaluator:
         """All measures of `network` and its pictures: the samples, and reconstructions where examples are images."""
         errors = validate(network, self._held_out, self.artist, self.spec)
         drawn = self.artist.draw(network, self._asked.batch, self._asked.noises, held_out=True)
-        values = errors.values | (self._measuring.of(drawn, self._asked) if self.spec.samples else {})
+        values = errors.values | self._bits(network) | (self._measuring.of(drawn, self._asked) if self.spec.samples else {})
         pictures = {"samples": (self._portrait.samples(drawn, self._asked, title), f"samples, {title}")}
         if self.family == "image":
             pictures["reconstructions"] = (
@@ -64,6 +65,13 @@ class Evaluator:
                 f"reconstructions, {title}",
             )
         return Evaluated(values, pictures, drawn)
+
+    def _bits(self, network: nn.Module) -> dict[str, float]:
+        count = min(self.spec.likelihood, len(self.splits.held_out))
+        if not count:
+            return {}
+        measured = self.splits.held_out.batch(slice(0, count), self.artist.device)
+        return likelihood(network, measured, self.artist, self.spec.likelihood_terms)
 
     def of_noise(self) -> dict[str, float]:
         """The `samples/*` measures of white noise in place of drawn samples, named `noise/...`."""

@@ -38,6 +38,15 @@ class Evaluation(Spec):
     reconstruction_log_snr: Annotated[tuple[LogSnr, ...], MinLen(1)] = (4.0, 2.0, 0.0, -1.5)
     """Noise levels from which held-out images are reconstructed in one step, for the picture and its error."""
 
+    likelihood: Annotated[int, Ge(0)] = 0
+    """Held-out images (or all, if there are fewer) whose bits per dimension are measured at each evaluation, by the variational
+    bound (Ho et al. 2020, eq. 5); needs a schedule on whole times. Of anything but images the bits are those of a density,
+    which may be negative. 0: not."""
+
+    likelihood_terms: Annotated[int, Ge(1)] | None = 50
+    """Terms of the bound that are drawn for each of these images (or all, if there are fewer), each an evaluation of the
+    network, as is the decoder's; the estimate has no bias. None: all of them, with `diffusion.timesteps` evaluations."""
+
     grid_columns: Annotated[int, Ge(1)] = 8
     """Fixed starting noises per class or prompt in the sample grid (unconditional: this many squared)."""
 

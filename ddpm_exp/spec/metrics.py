@@ -29,6 +29,12 @@ METRICS: tuple[Metric, ...] = (
         "val/denoising_fall_per_epoch", "higher", "MSE/epoch", "mean fall of val/denoising per epoch since before the first step"
     ),
     Metric("val/reconstruction", "lower", "MSE", "error of held-out images reconstructed in one step from several noise levels"),
+    Metric(
+        "val/bits_per_dimension",
+        "lower",
+        "bits",
+        "variational bound on the negative log-likelihood of held-out images, per pixel and channel; other data: of their density",
+    ),
     Metric("samples/coherence", "higher", "correlation", "correlation of neighbouring pixels in drawn images: 0 for white noise"),
     Metric("samples/coherence_of_real", "higher", "share", "samples/coherence divided by that of the real images"),
     Metric(

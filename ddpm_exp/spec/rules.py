@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def check_rules(experiment: Experiment) -> None:
     """Raise the first broken rule as a `PydanticCustomError` with field, value, rule and fix."""
-    for rule in (*FITS, _sampling_steps, _learned_variance, _thresholds, _subset, _precision, _micro_batch, _guided, _log_snr_grid):
+    for rule in (*FITS, *_RULES):
         rule(experiment)
 
 
@@ -110,7 +110,7 @@ def _guided(e: Experiment) -> None:
                 value=0.0,
                 fix="set condition.dropout to 0.1, or sampling.guidance_scale to 1",
             )
-    if e.sampling.weights == "ema" and e.training.ema_half_life is None:
+    if e.sampling.weights == "ema" and not e.training.averages:
         raise broken(
             "sampling from averaged weights needs EMA",
             field="sampling.weights",
@@ -130,3 +130,26 @@ def _log_snr_grid(e: Experiment) -> None:
                     value=level,
                     fix="leave this level out in every arm, or change the schedule (betas scaled by 1000 / timesteps reach noise)",
                 )
+
+
+def _likelihood(e: Experiment) -> None:
+    if e.evaluation.likelihood and not e.diffusion.discrete:
+        raise broken(
+            f"bits per dimension are a bound that sums over whole times, and {e.diffusion.schedule} has real ones",
+            field="evaluation.likelihood",
+            value=e.evaluation.likelihood,
+            fix="set evaluation.likelihood to 0, or diffusion.schedule to 'linear', 'scaled-linear', 'cosine' or 'sigmoid'",
+        )
+
+
+_RULES = (
+    _sampling_steps,
+    _learned_variance,
+    _thresholds,
+    _subset,
+    _precision,
+    _micro_batch,
+    _guided,
+    _log_snr_grid,
+    _likelihood,
+)

@@ -40,7 +40,15 @@ def shrink(experiment: Experiment) -> Experiment:
             init_from=None,
         ),
         sampling=experiment.sampling.but(steps=min(3, experiment.sampling.steps), guide=None),
-        evaluation=evaluation.but(every="2 steps", held_out=16, samples=min(20, evaluation.samples), grid_columns=2, fid=None),
+        evaluation=evaluation.but(
+            every="2 steps",
+            held_out=16,
+            likelihood=min(4, evaluation.likelihood),
+            likelihood_terms=2,
+            samples=min(20, evaluation.samples),
+            grid_columns=2,
+            fid=None,
+        ),
         hardware=experiment.hardware.but(micro_batch=None, compile=False),
     )
 

@@ -45,6 +45,12 @@ def test_where_files_lie_and_how_often_is_measured_does_not_matter(arm: Make, ke
     assert differences(*two(arm, {key: ours}, {key: theirs})) == []
 
 
+def test_a_field_that_was_added_after_a_run_has_its_default_there(arm: Make) -> None:
+    assert differences(*two(arm, {"evaluation.likelihood": 0, "evaluation.likelihood_terms": 50}, {})) == []
+    found = differences(*two(arm, {"evaluation.likelihood": 64}, {}))
+    assert found == [("evaluation.likelihood", 64, 0)]
+
+
 def test_the_root_of_a_folder_is_its_data(arm: Make) -> None:
     folder = {"data.kind": "folder"}
     found = differences(*two(arm, {**folder, "data.root": "cats"}, {**folder, "data.root": "dogs"}))

@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gaussian_bits import closed_form, error
 from torch import Tensor
 
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.likelihood import Bits, bits_per_dimension, parts
-from ddpm_exp.diffusion.paths import Path, build_path
+from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.diffusion.variance import variances
 from ddpm_exp.spec.diffusion import Diffusion
 
@@ -37,28 +38,6 @@ def measured(gaussian: Any, spec: Diffusion, **options: Any) -> Bits:
     path = build_path(spec)
     network = options.pop("network", None) or gaussian.network(path, spec.prediction)
     return bits_per_dimension(spec, path, network, data(gaussian), None, 1, torch.arange(COUNT), **options)
-
-
-def error(gaussian: Any, path: Path, t: int) -> float:
-    level, variance = path.level(t), gaussian.deviation**2
-    return float(variance * level.sigma**2 / (level.alpha**2 * variance + level.sigma**2))
-
-
-def closed_form(gaussian: Any, spec: Diffusion, *, best_variance: bool = False) -> tuple[float, float, float]:
-    """Expected prior, steps and decoder in bits, for the small variance or for the best that a network could learn."""
-    path, second_moment = build_path(spec), gaussian.mean**2 + gaussian.deviation**2
-    last = path.level(path.last)
-    prior = 0.5 * (last.alpha**2 * second_moment + last.sigma**2 - 1 - 2 * math.log(last.sigma))
-    steps = 0.0
-    for time in range(2, path.timesteps + 1):
-        t, s = path.level(time), path.level(time - 1)
-        small, large = variances(t, s)
-        shift = (s.alpha * large / t.sigma**2) ** 2 * error(gaussian, path, time)
-        steps += 0.5 * math.log(1 + shift / small) if best_variance else 0.5 * shift / small
-    variance, wrong = variances(path.level(2), path.level(1))[0], error(gaussian, path, 1)
-    variance = wrong if best_variance else variance
-    decoder = 0.5 * (wrong / variance + math.log(2 * math.pi * variance))
-    return tuple(nats / math.log(2) for nats in (prior, steps, decoder))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.schedule}-{spec.prediction}-{spec.zero_terminal_snr}")

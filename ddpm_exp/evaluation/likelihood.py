@@ -1,0 +1,47 @@
+"""Bits per dimension of held-out examples, always with the same examples, noise and times."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ddpm_exp.data.examples import Batch
+from ddpm_exp.diffusion.likelihood import bits_per_dimension
+from ddpm_exp.diffusion.network import Condition
+from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, Stopped, part_of
+
+
+@torch.no_grad()
+def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int | None) -> dict[str, float]:
+    """`val/bits_per_dimension` of `network`: the bound's mean over `held_out`, conditional and without guidance.
+
+    `held_out` lies on the artist's device; the path has whole times. `terms` of the bound are drawn for each example (None,
+    or T - 1 and more: all of them). The x0 of images is clamped to [-1, 1], whatever `sampling` says: how samples are
+    drawn has no part in it. Raises `Stopped` if asked to stop between two evaluations of the network.
+    """
+    network.eval()
+    asking = artist.asking(network)
+
+    def ask(x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
+        if artist.should_stop():
+            raise Stopped
+        return asking(x, c_noise, condition)
+
+    count, total = len(held_out.x0), 0.0
+    for first in range(0, count, artist.batch):
+        batch = part_of(held_out, slice(first, first + artist.batch))
+        numbers = torch.arange(first, first + len(batch.x0), device=artist.device)
+        bits = bits_per_dimension(
+            artist.diffusion,
+            artist.path,
+            ask,
+            batch.x0,
+            artist.conditions.fixed(batch, artist.device, held_out=False, turns=numbers),
+            EVALUATION_SEED,
+            numbers,
+            terms=None if terms is None else min(terms, artist.path.timesteps - 1),
+            clip_x0=artist.clamp,
+            prefix="validation/",
+        )
+        total += float(bits.total.double().sum())
+    return {"val/bits_per_dimension": total / count}
