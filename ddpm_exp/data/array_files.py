@@ -99,10 +99,6 @@ def _from_parquet(data: Sequences | Points, path: Path) -> Array:
 
 def _path(data: Sequences | Points) -> Path:
     path = Path(data.source).expanduser()
-    suffixes = (".npy", ".parquet") if isinstance(data, Sequences) else (".npy",)
-    made = "waves" if isinstance(data, Sequences) else "outlines"
-    if path.suffix not in suffixes:
-        raise _wrong(data, f"a source is {made!r} or a file, {' or '.join(suffixes)}", "name one of these")
     if not path.is_file():
         raise _wrong(data, f"the file does not exist (seen from {Path.cwd()})", "write the path of an existing file")
     return path

@@ -33,8 +33,6 @@ def _read(source: str, version: tuple[int, int]) -> pd.DataFrame:
     if source in EMBEDDED:
         return _embedded(source)
     path = Path(source).expanduser()
-    if path.suffix not in (".csv", ".parquet"):
-        raise _wrong(source, f"a source is {', '.join(EMBEDDED)}, or a file, .csv or .parquet", "name one of these")
     if not path.is_file():
         raise _wrong(source, f"the file does not exist (seen from {Path.cwd()})", "write the path of an existing file")
     return read_parquet(path, "data.source", source) if path.suffix == ".parquet" else _read_csv(path, source)

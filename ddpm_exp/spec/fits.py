@@ -106,6 +106,13 @@ def condition_fits_the_network(e: Experiment) -> None:
                 value="cross-attention",
                 fix="set condition.by to 'embedding' or 'concatenation', or model to UNet()",
             )
+        if part.by == "cross-attention" and e.model.kind == "mlp" and e.model.hidden_dim % e.model.heads:
+            raise broken(
+                f"heads of cross-attention divide hidden_dim, and {e.model.hidden_dim} does not divide by {e.model.heads}",
+                field="model.heads",
+                value=e.model.heads,
+                fix=f"take heads = 1 or a divisor of {e.model.hidden_dim}",
+            )
 
 
 def condition_fits_the_data(e: Experiment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
@@ -23,6 +24,10 @@ class Examples(Spec):
 class _Vectors(Examples):
     held_out_share: Annotated[float, Gt(0), Le(0.5)] = 0.2
     """Share of examples held out, chosen by a hash of each one's number."""
+
+
+EMBEDDED = {"wine": "cultivar", "diabetes": None, "breast-cancer": "diagnosis", "iris": "species"}
+"""scikit-learn's tables, and the column that is each one's label."""
 
 
 class Table(_Vectors):
@@ -49,9 +54,10 @@ class Table(_Vectors):
     """Missing values: an error that names the columns, or the training rows' median (most frequent category). Where the condition
     takes a column as a value, a missing one is marked as missing instead."""
 
-
-EMBEDDED = {"wine": "cultivar", "diabetes": None, "breast-cancer": "diagnosis", "iris": "species"}
-"""scikit-learn's tables, and the column that is each one's label."""
+    @model_validator(mode="after")
+    def _source(self) -> Table:
+        _named_or_file(self.source, tuple(EMBEDDED), (".csv", ".parquet"))
+        return self
 
 
 MADE_VALUES = {"waves": ("frequency", "damping", "phase"), "outlines": ("size", "turn")}
@@ -79,6 +85,11 @@ class Sequences(_Vectors):
     channels: Annotated[int, Ge(1), Le(1024)] = 1
     """Values per step; a file must agree."""
 
+    @model_validator(mode="after")
+    def _source(self) -> Sequences:
+        _named_or_file(self.source, ("waves",), (".npy", ".parquet"))
+        return self
+
 
 class Points(_Vectors):
     """Clouds of points: unordered sets of equal size, standardised as a whole."""
@@ -94,6 +105,11 @@ class Points(_Vectors):
 
     dimensions: Annotated[int, Ge(1), Le(64)] = 2
     """Coordinates of each point; a file must agree, and `outlines` have 2."""
+
+    @model_validator(mode="after")
+    def _source(self) -> Points:
+        _named_or_file(self.source, ("outlines",), (".npy",))
+        return self
 
     @model_validator(mode="after")
     def _flat(self) -> Points:
@@ -126,3 +142,16 @@ class Gaussians(_Vectors):
                 "all means have as many coordinates", field="means", value=self.means, fix="write each with the same number"
             )
         return self
+
+
+def _named_or_file(source: str, known: tuple[str, ...], endings: tuple[str, ...]) -> None:
+    """Refuse what is neither a data set of ours nor could be a file that is read."""
+    if source in known or source.endswith(endings):
+        return
+    near = difflib.get_close_matches(source, known, n=1)
+    raise broken(
+        f"the source is {' or '.join(known)}, or a file that ends in {' or '.join(endings)}",
+        field="source",
+        value=source,
+        fix=f"did you mean '{near[0]}'?" if near else "name one of these",
+    )

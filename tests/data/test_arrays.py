@@ -212,8 +212,6 @@ def test_missing_constant_and_unreadable_numbers_are_told(tmp_path: Path) -> Non
     (tmp_path / "s.npy").write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
         require(Sequences(source=str(tmp_path / "s.npy")))
-    with pytest.raises(UserError, match="'outlines' or a file"):
-        require(Points(source="outline"))
 
 
 @pytest.mark.parametrize(

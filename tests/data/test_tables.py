@@ -211,7 +211,6 @@ def test_values_are_taken_out_of_the_drawn_columns_and_standardised() -> None:
         (Table(), ("hues",), "condition.names", "did you mean 'hue'"),
         (Table(), ("cultivar",), "condition.names", "ClassLabels()"),
         (Table(columns=("hue",)), ("hue",), "data.columns", "no column is left"),
-        (Table(source="wines"), (), "data.source", "wine"),
         (Table(source="nowhere.csv"), (), "data.source", "does not exist"),
     ],
 )
