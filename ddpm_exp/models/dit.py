@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ddpm_exp.models.attention import CrossAttention
 from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.condition_parts import ClassFeatures
-from ddpm_exp.models.conditions import ConditionEncoder, Encoded
+from ddpm_exp.models.conditioned import ConditionedNetwork
+from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
-from ddpm_exp.models.images import beside, told_by
+from ddpm_exp.models.images import beside
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
 from ddpm_exp.models.positions import cut, places, put_together
 from ddpm_exp.spec.model import DiT
@@ -66,11 +65,9 @@ class DiTBlock(nn.Module):
         return merged
 
 
-class DiTNetwork(nn.Module):
+class DiTNetwork(ConditionedNetwork):
     """Tokens with places through blocks, and back. Of `points`, each is a token without a place: whatever their order, the
     output is in the same.
-
-    `checkpointing` may be set at any time: activations of each block are then recomputed in the backward pass.
 
     Raises ValueError for a vector, or a shape that patches do not cut without a rest.
     """
@@ -146,29 +143,16 @@ class DiTNetwork(nn.Module):
 
         Raises ValueError if a part of the condition is missing or was not built for: it would be ignored.
         """
-        told = told_by(self.condition, condition)
-        embedding = self.time(c_noise)
-        if told.embedding is not None:
-            embedding = embedding + told.embedding.float()
-        embedding = F.silu(embedding)
+        told, embedding = self._listen(c_noise, condition)
         # The sum that runs through all blocks stays in float32 under autocast; each branch is in 16 bits.
         h = self.first(cut(beside(x, told.channels), self.patch)).float()
         if self.positions is not None:
             h = h + self.positions
         for block in self.blocks:
-            h = self._run(block, h, embedding, told)
+            h = self._run(block, h, embedding, told.tokens, told.visible)
         shift, scale = self.last_modulation(embedding).unsqueeze(1).chunk(2, dim=2)
         tokens = self.last(self.last_norm(h) * (1 + scale) + shift)
         return put_together(tokens, self.shape[1:], self.patch)
-
-    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor, told: Encoded) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(
-                block, x, embedding, told.tokens, told.visible, use_reentrant=False, preserve_rng_state=True
-            )
-            return recomputed
-        result: Tensor = block(x, embedding, told.tokens, told.visible)
-        return result
 
 
 def plain_norm(width: int) -> nn.LayerNorm:

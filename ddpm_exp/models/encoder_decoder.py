@@ -7,12 +7,12 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
-from ddpm_exp.models.images import beside, image_shape, told_by
+from ddpm_exp.models.images import beside, image_shape
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_of_torch
 from ddpm_exp.spec.model import EncoderDecoder
 
@@ -41,10 +41,8 @@ class Stage(nn.Module):
         return result
 
 
-class EncoderDecoderNetwork(nn.Module):
+class EncoderDecoderNetwork(ConditionedNetwork):
     """A quarter, half and all of `hidden_dim` channels at the whole, half and quarter side. No stage adds its own input.
-
-    `checkpointing` may be set at any time: activations of each stage are then recomputed in the backward pass.
 
     Raises ValueError if `shape` is no image's, or a condition is to be looked at: there is no attention.
     """
@@ -89,11 +87,7 @@ class EncoderDecoderNetwork(nn.Module):
 
         Raises ValueError if a part of the condition is missing or was not built for: it would be ignored.
         """
-        told = told_by(self.condition, condition)
-        embedding = self.time(c_noise)
-        if told.embedding is not None:
-            embedding = embedding + told.embedding.float()
-        embedding = F.silu(embedding)
+        told, embedding = self._listen(c_noise, condition)
         h = self.first(beside(x, told.channels))
         skips = []
         for stage in self.encoder:
@@ -104,11 +98,4 @@ class EncoderDecoderNetwork(nn.Module):
             h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding)
         result: Tensor = self.last(F.silu(self.last_norm(h)))
-        return result
-
-    def _run(self, stage: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(stage, x, embedding, use_reentrant=False, preserve_rng_state=True)
-            return recomputed
-        result: Tensor = stage(x, embedding)
         return result

@@ -7,13 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ddpm_exp.models.attention import CrossAttention
 from ddpm_exp.models.build import ConditionInput
-from ddpm_exp.models.conditions import ConditionEncoder, Encoded
+from ddpm_exp.models.conditioned import ConditionedNetwork
+from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
-from ddpm_exp.models.images import beside, told_by
+from ddpm_exp.models.images import beside
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_of_torch
 from ddpm_exp.spec.model import MLP
 
@@ -62,11 +62,10 @@ class MLPBlock(nn.Module):
         return x
 
 
-class MLPNetwork(nn.Module):
+class MLPNetwork(ConditionedNetwork):
     """A linear map in, `layers` blocks, a LayerNorm and a linear map out. Neighbouring features mean nothing.
 
-    What a condition says by concatenation lies beside the input features. `checkpointing` may be set at any time: activations
-    of each block are then recomputed in the backward pass.
+    What a condition says by concatenation lies beside the input features.
 
     Raises ValueError if `shape` is no vector's.
     """
@@ -117,22 +116,9 @@ class MLPNetwork(nn.Module):
 
         Raises ValueError if a part of the condition is missing or was not built for: it would be ignored.
         """
-        told = told_by(self.condition, condition)
-        embedding = self.time(c_noise)
-        if told.embedding is not None:
-            embedding = embedding + told.embedding.float()
-        embedding = F.silu(embedding)
+        told, embedding = self._listen(c_noise, condition)
         h = self.first(beside(x, told.channels))
         for block in self.blocks:
-            h = self._run(block, h, embedding, told)
+            h = self._run(block, h, embedding, told.tokens, told.visible)
         result: Tensor = self.last(self.last_norm(h))
-        return result
-
-    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor, told: Encoded) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(
-                block, x, embedding, told.tokens, told.visible, use_reentrant=False, preserve_rng_state=True
-            )
-            return recomputed
-        result: Tensor = block(x, embedding, told.tokens, told.visible)
         return result

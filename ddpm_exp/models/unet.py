@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ddpm_exp.models.blocks import (
     NORM_EPS,
@@ -19,18 +18,16 @@ from ddpm_exp.models.blocks import (
     TokenAttention,
 )
 from ddpm_exp.models.build import ConditionInput
-from ddpm_exp.models.conditions import ConditionEncoder, Encoded
+from ddpm_exp.models.conditioned import ConditionedNetwork
+from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
-from ddpm_exp.models.images import beside, image_shape, told_by
+from ddpm_exp.models.images import beside, image_shape
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
 from ddpm_exp.spec.model import UNet
 
 
-class UNetNetwork(nn.Module):
+class UNetNetwork(ConditionedNetwork):
     """Levels down, a middle, levels up that read what the way down left behind.
-
-    `checkpointing` may be set at any time: activations of each block are then recomputed in the backward pass, with the
-    same dropout, and results are the same bit for bit.
 
     Raises ValueError if `shape` is no image's.
     """
@@ -121,35 +118,22 @@ class UNetNetwork(nn.Module):
 
         Raises ValueError if a part of the condition is missing or was not built for: it would be ignored.
         """
-        told = told_by(self.condition, condition)
-        embedding = self.time(c_noise)
-        if told.embedding is not None:
-            embedding = embedding + told.embedding.float()
-        embedding = F.silu(embedding)
+        told, embedding = self._listen(c_noise, condition)
         h = self.first(beside(x, told.channels))
         skips = [h]
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]  # a ModuleList in a ModuleList
-                h = self._run(block, h, embedding, told)
+                h = self._run(block, h, embedding, told.tokens, told.visible)
                 skips.append(h)
             if level < len(self.halvings):
                 h = self.halvings[level](h)
                 skips.append(h)
         for block in self.middle:
-            h = self._run(block, h, embedding, told)
+            h = self._run(block, h, embedding, told.tokens, told.visible)
         for level, blocks in enumerate(self.up):
             for block in blocks:  # type: ignore[attr-defined]
-                h = self._run(block, torch.cat([h, skips.pop()], dim=1), embedding, told)
+                h = self._run(block, torch.cat([h, skips.pop()], dim=1), embedding, told.tokens, told.visible)
             if level < len(self.doublings):
                 h = self.doublings[level](h)
         result: Tensor = self.last(F.silu(self.last_norm(h)))
-        return result
-
-    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor, told: Encoded) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(
-                block, x, embedding, told.tokens, told.visible, use_reentrant=False, preserve_rng_state=True
-            )
-            return recomputed
-        result: Tensor = block(x, embedding, told.tokens, told.visible)
         return result
