@@ -38,8 +38,7 @@ def dpm_3m_sde(sampling: Sampling, move: Move, x: Tensor, denoise: Denoise, draw
     With weights 2 exp(-2 (h - u)) du, u in 0..h from t, the mean is
     (sigma_s / sigma_t) exp(-h) x + alpha_s (w0 x0 + w1 h x0' + w2 h^2 x0'' / 2), exactly, w_k being the integral of (u / h)^k.
     The noise is sigma_s sqrt(1 - exp(-2 h)) z, `ddpm`'s with the small variance. After a step shorter than h / `LONGEST`, x0
-    is taken to stay what it is. (k-diffusion's sampler of this name weighs the parabola's last term by half, and
-    diffusers' is wrong by one more constant there: both are of second order.)
+    is taken to stay what it is.
     """
     x0 = denoise(x, move.t).x0
     past = (Past(move.t, x, x0), *history[:1])
