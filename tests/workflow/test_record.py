@@ -138,7 +138,7 @@ def test_drawn_images_do_not_depend_on_how_many_are_drawn_together(folder: Path)
 
 
 @pytest.mark.parametrize(
-    ("groups", "heads", "base", "expected"), [(4, 1, 16, 8), (8, 1, 16, 8), (6, 4, 24, 12), (1, 1, 16, 8), (32, 4, 32, 32)]
+    ("groups", "heads", "base", "expected"), [(4, 1, 16, 8), (8, 1, 16, 8), (6, 4, 24, 12), (1, 1, 16, 8), (32, 4, 32, 8)]
 )
 def test_smoke_shrinks_to_the_narrowest_network_that_the_spec_allows(
     folder: Path, groups: int, heads: int, base: int, expected: int
