@@ -36,7 +36,7 @@ def ask(condition: Condition, held_out: Examples, shape: tuple[int, ...], *, sam
 
     Classes take turns, each with the same noises; so do the examples at even steps through the first of the continuous values.
     Where a condition shows a part of an image, or several conditions go together, held-out examples are taken as they come.
-    Without a condition there are only noises.
+    So are they where none has all its values. Without a condition there are only noises.
     """
     kinds = {part.kind for part in parts_of(condition)}
     if not kinds:
@@ -46,9 +46,10 @@ def ask(condition: Condition, held_out: Examples, shape: tuple[int, ...], *, sam
         rows = len(held_out.class_names)
         labels, noises = _taking_turns(torch.arange(rows), max(columns, samples // rows))
         return Asked(_nothing(len(noises), shape)._replace(labels=labels), noises, rows)
-    if kinds == {"values"} and held_out.values is not None:
+    known = complete(held_out.values)
+    if kinds == {"values"} and held_out.values is not None and bool(known.any()):
         order = held_out.values[:, 0].argsort(stable=True)
-        order = order[held_out.values[order].isfinite().all(1)]
+        order = order[known[order]]
         chosen = order[torch.linspace(0, len(order) - 1, min(VALUE_ROWS, len(order))).round().long()]
         taken, noises = _taking_turns(chosen, max(columns, samples // len(chosen)))
         return Asked(_nothing(len(noises), shape)._replace(values=held_out.values[taken]), noises, len(chosen))
@@ -71,6 +72,11 @@ def given_of(conditions: Conditions, batch: Batch) -> tuple[torch.Tensor, torch.
         raise ValueError("there is no image among the conditions")
     shown = condition["image"]
     return shown[:, :-1], shown[:, -1:] > 0.5
+
+
+def complete(values: torch.Tensor | None) -> torch.Tensor:
+    """bool [N]: which rows of `values` [N, K] have all of them; [0] without values."""
+    return torch.zeros(0, dtype=torch.bool) if values is None else values.isfinite().all(1)
 
 
 def _taking_turns(of: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,6 +14,8 @@ _MOST_IMAGES = 10_000
 _COMPONENTS = 64
 _PIXELS_PER_COMPONENT = 3
 """At least: whitening blows up the last components, in which real images hardly vary and a judge would hear only noise."""
+_FEWEST_COMPONENTS = 4
+"""Where there are so many features: one of two would often not tell classes apart."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,12 @@ class Judge:
     accuracy_on_real: float
 
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
-        """Share of `images` (uint8 [N, C, H, W], or other data as scaled for the network) that are taken for their `labels` [N]."""
-        return float((self.model.predict(flat(images)) == labels.numpy()).mean())
+        """Share of `images` (uint8 [N, C, H, W], or other data as scaled for the network) that are taken for their `labels` [N];
+        one with a number that is not finite is taken for nothing."""
+        rows = flat(images)
+        finite = np.isfinite(rows).all(axis=1)
+        right = self.model.predict(np.where(finite[:, None], rows, 0.0)) == labels.numpy()
+        return float((right & finite).mean())
 
 
 def fit_judge(train: Examples, held_out: Examples) -> Judge:
@@ -41,7 +47,8 @@ def fit_judge(train: Examples, held_out: Examples) -> Judge:
     if larger.labels is None or smaller.labels is None:
         raise ValueError("a classifier needs labelled examples")
     features = flat(larger.x[:_MOST_IMAGES])
-    components = max(1, min(_COMPONENTS, features.shape[1] // _PIXELS_PER_COMPONENT, features.shape[0]))
+    wanted = max(_FEWEST_COMPONENTS, min(_COMPONENTS, features.shape[1] // _PIXELS_PER_COMPONENT))
+    components = min(wanted, *features.shape)
     model = make_pipeline(PCA(components, whiten=True, random_state=0, svd_solver="randomized"), SVC(C=10.0, gamma=0.01))
     model.fit(features, larger.labels[:_MOST_IMAGES].numpy())
     judge = Judge(model, 0.0)

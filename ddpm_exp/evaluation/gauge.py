@@ -24,8 +24,12 @@ class Gauge:
     """Mean absolute error, in standard deviations of the values."""
 
     def error(self, x: torch.Tensor, values: torch.Tensor) -> float:
-        """Mean absolute difference between the values read off `x` [N, *shape] and those asked for, [N, K], standardised."""
-        read = self.model.predict(flat(x)).reshape(len(x), -1)
+        """Mean absolute difference between the values read off `x` [N, *shape] and those asked for, [N, K], standardised; NaN
+        where a sample has a number that is not finite."""
+        rows = flat(x)
+        if not np.isfinite(rows).all():
+            return float("nan")
+        read = self.model.predict(rows).reshape(len(x), -1)
         return float(np.abs(read - values.numpy()).mean())
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 
 from ddpm_exp.data.conditions import Conditions
-from ddpm_exp.data.examples import Splits
+from ddpm_exp.data.examples import Examples, Splits
 from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation import measures, vectors
-from ddpm_exp.evaluation.asked import Asked, given_of
+from ddpm_exp.evaluation.asked import Asked, complete, given_of
 from ddpm_exp.evaluation.classifier import Judge, fit_judge
 from ddpm_exp.evaluation.gauge import Gauge, fit_gauge
 from ddpm_exp.spec.condition import Condition, parts_of
@@ -43,12 +44,10 @@ class Measuring:
         if self._kinds & {"class", "prompt"} and len(self._splits.held_out.class_names) > 1:
             found |= self._of_classes(drawn, asked)
         if "values" in self._kinds and asked.batch.values is not None:
-            known = asked.batch.values.isfinite().all(1)
-            found["samples/value_error"] = self.gauge.error(self._as_real(drawn)[known], asked.batch.values[known])
-            found["samples/value_error_of_real"] = self.gauge.error_on_real
+            found |= self._of_values(drawn, asked.batch.values)
         if "image" in self._kinds:
-            _, known = given_of(self._conditions, asked.batch)
-            hidden = ~known if self._task == "inpainting" else torch.ones_like(known)
+            _, shown = given_of(self._conditions, asked.batch)
+            hidden = ~shown if self._task == "inpainting" else torch.ones_like(shown)
             found["samples/restored_error"] = measures.error_where(drawn, asked.batch.x0, hidden)
         return found
 
@@ -70,13 +69,28 @@ class Measuring:
             real = measures.distance_between_classes(self._real.x0, self._real.labels)
             found["samples/prompt_distance"] = measures.distance_between_conditions(drawn, asked.rows) / real
         if self._spec.classifier and labels is not None:
-            found["samples/class_accuracy"] = self.judge.accuracy(self._as_real(drawn), labels)
+            found["samples/class_accuracy"] = self.judge.accuracy(self._seen(self._as_real(drawn)), labels)
             found["samples/class_accuracy_of_real"] = self.judge.accuracy_on_real
         return found
+
+    def _of_values(self, drawn: torch.Tensor, values: torch.Tensor) -> dict[str, float]:
+        known = complete(values)
+        if not bool(known.any()) or not bool(complete(self._splits.train.values).any()):
+            return {}  # No example has all of them, so that nothing is asked for or nothing can read them.
+        error = self.gauge.error(self._seen(self._as_real(drawn)[known]), values[known])
+        return {"samples/value_error": error, "samples/value_error_of_real": self.gauge.error_on_real}
 
     def _as_real(self, drawn: torch.Tensor) -> torch.Tensor:
         """Samples as real examples are kept: images in bytes."""
         return to_uint8(drawn) if self._family == "image" else drawn
+
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
+        """What judges look at: of clouds, whose points may come in any order, features that do not depend on it."""
+        return vectors.features(x, self._family).float() if self._family == "points" else x
+
+    def _both_seen(self) -> tuple[Examples, Examples]:
+        train, held_out = self._splits.train, self._splits.held_out
+        return replace(train, x=self._seen(train.x)), replace(held_out, x=self._seen(held_out.x))
 
     @cached_property
     def _real_coherence(self) -> float:
@@ -94,10 +108,10 @@ class Measuring:
     def judge(self) -> Judge:
         """The classifier, fitted on first use."""
         self._note(f"fitting the independent classifier on real {'images' if self._family == 'image' else 'examples'}")
-        return fit_judge(self._splits.train, self._splits.held_out)
+        return fit_judge(*self._both_seen())
 
     @cached_property
     def gauge(self) -> Gauge:
         """The regression that reads continuous values, fitted on first use."""
         self._note("fitting the independent regression of continuous values on real examples")
-        return fit_gauge(self._splits.train, self._splits.held_out)
+        return fit_gauge(*self._both_seen())

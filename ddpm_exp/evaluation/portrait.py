@@ -36,7 +36,7 @@ class Portrait:
         plot = plots.curves if self._family == "sequence" else plots.clouds
         real = held_out.batch(slice(0, len(held_out))).x0
         if held_out.labels is not None and asked.batch.labels is not None and asked.rows:
-            real = torch.stack([real[held_out.labels == kind % asked.rows][kind // asked.rows] for kind in range(4 * asked.rows)])
+            real = real[_taking_turns(held_out.labels, asked.rows)]
         return plot(real, drawn, self._captions(asked), title)
 
     def reconstructions(self, pictures: torch.Tensor, title: str) -> bytes:
@@ -76,8 +76,17 @@ class Portrait:
         real = self._splits.held_out.x
         if codec is None:
             raise ValueError("data that are no images have a codec")
-        theirs, ours = (_numbers(codec.frame(rows)) for rows in (real, drawn))
-        return plots.marginals(theirs, ours, codec.columns, title)
+        # In one table: a category has the same number in both, though one of them may lack another category.
+        both = _numbers(pd.concat([codec.frame(rows) for rows in (real, drawn)], ignore_index=True))
+        return plots.marginals(both[: len(real)], both[len(real) :], codec.columns, title)
+
+
+def _taking_turns(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Places in `labels` [N] of four examples per class, classes in turn: again from the first where a class has fewer, and any
+    example where it has none."""
+    of_class = [(labels == kind).nonzero().flatten() for kind in range(classes)]
+    turns = [places if len(places) else torch.arange(len(labels)) for places in of_class]
+    return torch.stack([places[turn % len(places)] for turn in range(4) for places in turns])
 
 
 def _numbers(frame: pd.DataFrame) -> torch.Tensor:
