@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
@@ -15,6 +16,11 @@ class Coefficients(NamedTuple):
     d_alpha: Tensor | None = None
     d_sigma: Tensor | None = None
 
+    @property
+    def log_snr(self) -> Tensor:
+        """ln(alpha^2 / sigma^2), of alpha's shape and type: minus infinity at pure noise, infinity at data."""
+        return 2.0 * (self.alpha.log() - self.sigma.log())
+
 
 class Level(NamedTuple):
     """One noise level in float64, and the network input that belongs to it."""
@@ -26,6 +32,13 @@ class Level(NamedTuple):
     c_noise: float
     d_alpha: float | None = None
     d_sigma: float | None = None
+
+    @property
+    def log_snr(self) -> float:
+        """ln(alpha^2 / sigma^2): minus infinity at pure noise, infinity at data."""
+        if self.sigma == 0.0:
+            return math.inf
+        return 2.0 * math.log(self.alpha / self.sigma) if self.alpha > 0.0 else -math.inf
 
 
 DATA = Level(0.0, 1.0, 0.0, -1.0)

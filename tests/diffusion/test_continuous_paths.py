@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.known_data import DIFFUSIONS
 
 from ddpm_exp.diffusion.continuous import ContinuousPath
 from ddpm_exp.diffusion.paths import DATA, Path, build_path
@@ -161,3 +162,13 @@ def test_times_outside_are_refused(spec: Diffusion, time: float) -> None:
 def test_starting_noise_has_the_deviation_of_the_last_level() -> None:
     assert [build_path(spec).prior_std for spec in SPECS] == [1.0, 1.0, 1.0, 1.0, 80.0, 1e4]
     assert build_path(Diffusion()).prior_std == 1.0
+
+
+@pytest.mark.parametrize("name", DIFFUSIONS)
+def test_the_log_snr_of_a_level_is_what_it_was_asked_for_and_falls_with_time(name: str) -> None:
+    path = build_path(DIFFUSIONS[name])
+    for wish in (-1.5, 0.0, 3.0):
+        assert path.at_log_snr(wish).log_snr == pytest.approx(wish, abs=1e-9)
+    times = torch.arange(1, path.timesteps + 1) if path.discrete else torch.linspace(path.first, path.last, 99)
+    assert bool((path.at(times).log_snr.diff() < 0).all())
+    assert path.level(0).log_snr == math.inf
