@@ -10,7 +10,7 @@ from typing import Any
 
 from ddpm_exp.spec.advice.rule import Rule, cite
 from ddpm_exp.spec.advice.table import CHANGE_RULES, RULES
-from ddpm_exp.spec.presets.catalogue import PRESETS, WAITING
+from ddpm_exp.spec.presets.catalogue import PRESETS
 from ddpm_exp.spec.presets.registry import origin_of
 
 NOT_ADVICE: tuple[tuple[str, str, str], ...] = (
@@ -64,10 +64,6 @@ def page() -> str:
             "they change. Start from one by subclassing it: `from ddpm_exp.spec.presets.guide_003 import Defaults`.",
             "",
             *_presets(),
-            "",
-            "Configurations of the guides that wait for a part:",
-            "",
-            *_table(("guide", "configuration", "values", "waits for"), [tuple(waiting) for waiting in WAITING]),
             "",
             "## What the guides say that is not advice",
             "",

@@ -14,6 +14,15 @@ Precision = Literal["fp32", "bf16", "fp16"]
 """Arithmetic of the network's matrix products; weights, optimizer and schedule stay in fp32."""
 
 
+_OF_RATES = {
+    "final_rate": ("linear", "cosine", "warm-restarts", "one-cycle"),
+    "cycle": ("warm-restarts", "step"),
+    "cycle_growth": ("warm-restarts",),
+    "step_factor": ("step",),
+}
+"""Schedules of the rate that a field means something for; elsewhere it must stay at its default."""
+
+
 class Training(Spec):
     """AdamW on the loss of `Diffusion`. Learning rate, EMA and duration are functions of images seen, not of steps."""
 
@@ -30,13 +39,24 @@ class Training(Spec):
     warmup: Amount = "0 images"
     """Linear rise of the rate from zero. Guide 003: 1,000 to 10,000 steps, or 5 % of the training."""
 
-    rate: Literal["constant", "cosine", "one-cycle"] = "constant"
-    """The rate after warm-up. `cosine`: half a cosine down to `final_rate` at the end of `duration`. `one-cycle`:
-    cosine up over the first 30 % of `duration` from 1/25 of the peak, then cosine down to `final_rate`;
-    `warmup` is then ignored."""
+    rate: Literal["constant", "linear", "cosine", "warm-restarts", "step", "inverse-sqrt", "one-cycle"] = "constant"
+    """The rate after warm-up. `linear`, `cosine`: down to `final_rate` at the end of `duration`, in a line or as half a cosine
+    (Loshchilov & Hutter 2017, eq. 5). `warm-restarts`: the same half cosine over each cycle, from the peak again (guide
+    001). `step`: times `step_factor` at the end of each cycle (guide 000). `inverse-sqrt`: in proportion to the inverse root of
+    images seen, from the end of warm-up on (Vaswani et al. 2017). `one-cycle`: cosine up over the first 30 % of
+    `duration` from 1/25 of the peak, then cosine down to `final_rate`; `warmup` is then ignored."""
 
     final_rate: Annotated[float, Ge(0), Le(1)] = 0.0
-    """The rate at the end as a share of `learning_rate`, for the schedules that fall."""
+    """The rate at the end (of each cycle) as a share of `learning_rate`, for the schedules that fall to one."""
+
+    cycle: PositiveAmount = "30 epochs"
+    """Length of the first cycle of `warm-restarts`, of every one of `step`. Guide 000's steps are of 30 epochs."""
+
+    cycle_growth: Annotated[float, Ge(1), Le(10)] = 1.0
+    """How many times longer each cycle of `warm-restarts` is than the one before."""
+
+    step_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    """What a step multiplies the rate by. Guide 000: 0.1."""
 
     weight_decay: Annotated[float, Ge(0), Le(1)] = 0.0
     """Decoupled weight decay of AdamW. Guide 002 uses 0.01."""
@@ -74,6 +94,25 @@ class Training(Spec):
 
     stop_after_bad_steps: Annotated[int, Ge(1)] = 20
     """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops."""
+
+    @model_validator(mode="after")
+    def _rate_fields_belong(self) -> Training:
+        for field, rates in _OF_RATES.items():
+            if self.rate not in rates and getattr(self, field) != type(self).model_fields[field].default:
+                raise broken(
+                    f"{field} belongs to {' and '.join(rates)}, and means nothing for {self.rate}",
+                    field=field,
+                    value=getattr(self, field),
+                    fix="leave it out, or choose such a rate",
+                )
+        if self.rate == "inverse-sqrt" and self.warmup.startswith("0 "):
+            raise broken(
+                "inverse-sqrt falls from the peak that warm-up ends at, and without warm-up there is none",
+                field="warmup",
+                value=self.warmup,
+                fix="set training.warmup to '1000 steps', or another rate",
+            )
+        return self
 
     @property
     def averages(self) -> bool:

@@ -10,11 +10,11 @@ _ONE_CYCLE_RISE = 0.3
 _ONE_CYCLE_START = 1 / 25
 
 
-def learning_rate(spec: Training, images: int, *, total_images: int, warmup_images: int) -> float:
+def learning_rate(spec: Training, images: int, *, total_images: int, warmup_images: int, cycle_images: int = 0) -> float:
     """The rate for the step that begins after `images` images of `total_images`.
 
-    Warm-up is linear and ends exactly at `warmup_images`. `cosine` is half a cosine from there to the end
-    (Loshchilov & Hutter 2017, eq. 5 without restarts); `one-cycle` is Smith & Topin 2018 with cosine flanks.
+    Warm-up is linear and ends exactly at `warmup_images`; cycles are counted from there, `cycle_images` the first. See
+    `Training.rate` for the schedules; `one-cycle` is Smith & Topin 2018 with cosine flanks.
     """
     peak, floor = spec.learning_rate, spec.final_rate * spec.learning_rate
     if spec.rate == "one-cycle":
@@ -24,9 +24,26 @@ def learning_rate(spec: Training, images: int, *, total_images: int, warmup_imag
         return _half_cosine(peak, floor, (images - rise) / max(1.0, total_images - rise))
     if images < warmup_images:
         return peak * images / warmup_images
-    if spec.rate == "constant":
-        return peak
-    return _half_cosine(peak, floor, (images - warmup_images) / max(1, total_images - warmup_images))
+    after, left = images - warmup_images, max(1, total_images - warmup_images)
+    if spec.rate == "linear":
+        return peak + (floor - peak) * min(1.0, after / left)
+    if spec.rate == "cosine":
+        return _half_cosine(peak, floor, after / left)
+    if spec.rate == "warm-restarts":
+        return _half_cosine(peak, floor, _share_of_cycle(after, cycle_images, spec.cycle_growth))
+    if spec.rate == "step":
+        return float(peak * spec.step_factor ** (after // cycle_images))
+    if spec.rate == "inverse-sqrt":
+        return peak * math.sqrt(warmup_images / images)
+    return peak
+
+
+def _share_of_cycle(images: int, first: int, growth: float) -> float:
+    """How far into its cycle a number of images is, 0 to 1; each cycle is `growth` times as long as the one before."""
+    length, left = float(first), float(images)
+    while left >= length:
+        left, length = left - length, length * growth
+    return left / length
 
 
 def _half_cosine(start: float, end: float, progress: float) -> float:

@@ -23,6 +23,8 @@ class Length:
     total_images: int
     warmup_images: int
     ema_half_life_images: int | None
+    cycle_images: int = 0
+    """The first cycle of a rate that has cycles."""
 
 
 class Trainer:
@@ -59,8 +61,13 @@ class Trainer:
 
     def rate(self) -> float:
         """The learning rate of the next step."""
+        length = self.length
         return learning_rate(
-            self._spec, self.images_seen, total_images=self.length.total_images, warmup_images=self.length.warmup_images
+            self._spec,
+            self.images_seen,
+            total_images=length.total_images,
+            warmup_images=length.warmup_images,
+            cycle_images=length.cycle_images,
         )
 
     def step(self) -> None:

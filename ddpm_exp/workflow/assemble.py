@@ -119,4 +119,5 @@ def _length(prepared: Prepared) -> Length:
         total_images=prepared.units.total_images,
         warmup_images=training.images(training.warmup, epoch),
         ema_half_life_images=None if training.ema_half_life is None else training.images(training.ema_half_life, epoch),
+        cycle_images=training.images(training.cycle, epoch),
     )

@@ -26,7 +26,11 @@ def test_a_change_has_its_path_and_both_values():
 
 def test_a_change_of_kind_shows_its_fields():
     changes = diff_experiments(BASE, BASE.but(condition=ClassLabels(dropout=0.2)))
-    assert changes == (Change("condition.kind", "none", "class"), Change("condition.dropout", None, 0.2), Change("condition.by", None, "embedding"))
+    assert changes == (
+        Change("condition.kind", "none", "class"),
+        Change("condition.dropout", None, 0.2),
+        Change("condition.by", None, "embedding"),
+    )
 
 
 def test_a_piece_that_appears_shows_its_fields():

@@ -11,9 +11,9 @@ import pytest
 from ddpm_exp.spec.advice import advise
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.identity import flat
-from ddpm_exp.spec.presets.catalogue import PRESETS, WAITING
+from ddpm_exp.spec.presets.catalogue import PRESETS
 from ddpm_exp.spec.presets.ddpm import DdpmCifar10
-from ddpm_exp.spec.presets.guide_001 import BestQuality, Fastest
+from ddpm_exp.spec.presets.guide_001 import BestQuality, Fastest, Optimized, Standard
 from ddpm_exp.spec.presets.guide_002 import Images
 from ddpm_exp.spec.presets.guide_003 import Defaults
 from ddpm_exp.spec.presets.registry import origin_of
@@ -90,13 +90,20 @@ def test_half_lives_are_the_sources_decays(preset: type[Experiment], decay: floa
     assert math.isclose(0.5 ** (training.images_per_step / half_life), decay, abs_tol=1e-6)
 
 
+def test_guide_001s_warm_restarts_double_their_cycles_and_end_with_one() -> None:
+    for preset in (Standard, Optimized):
+        training = preset().training
+        assert (training.rate, training.cycle, training.cycle_growth) == ("warm-restarts", "50 epochs", 2.0)
+        assert training.duration == "350 epochs"
+    assert [preset().training.learning_rate for preset in (Standard, Optimized)] == [2e-4, 3e-4]
+
+
 def test_all_four_configurations_of_guide_000_are_there() -> None:
     shipped = [preset for preset in PRESETS if origin_of(preset)[1].source == "000"]
     said = [(100, 128, 64, 16), (500, 256, 128, 8), (1000, 512, 256, 4), (200, 128, 64, 4)]
     values = [flat(preset()) for preset in shipped]
     keys = ("diffusion.timesteps", "model.hidden_dim", "model.time_emb_dim", "training.images_per_step")
     assert [tuple(preset[key] for key in keys) for preset in values] == said
-    assert not [entry for entry in WAITING if entry.guide == "000"]
 
 
 def test_the_document_is_what_the_code_says() -> None:
