@@ -16,7 +16,7 @@ _TRAINING = ("training.images_per_step", "training.learning_rate", "training.gra
 
 @preset("001", *_SCHEDULE, *_TRAINING, "training.rate")
 class Standard(Experiment):
-    """Guide 001, "CIFAR-10 Standard": 1000 timesteps, betas 1e-4 to 0.02, 128 images per step, rate 2e-4, cosine with warm restarts.
+    """Guide 001, "CIFAR-10 Standard": 1000 timesteps, betas 1e-4 to 0.02, 128 images per step, rate 2e-4, cosine restarts.
 
     The guide does not say how long a cycle is: 50 epochs, then 100, then 200 are ours, as are warm-up and the network, DDPM's.
     """
