@@ -26,6 +26,10 @@ class Drawn:
     loaded: LoadedRun
     steps: int
     guidance_scale: float
+    image: str | None = None
+    mask: str | None = None
+    resamples: int | None = None
+    """Visits of each level by RePaint; None without it."""
 
     def to_json(self) -> dict[str, Any]:
         """The facts, without the samples themselves."""
@@ -42,6 +46,9 @@ class Drawn:
             "sampler": self.loaded.sampling.sampler,
             "steps": self.steps,
             "guidance_scale": self.guidance_scale,
+            "image": self.image,
+            "mask": self.mask,
+            "resamples": self.resamples,
         }
 
     def _columns(self) -> dict[str, str] | None:
@@ -63,19 +70,28 @@ def sample(
     out: str | Path | None = None,
     force: bool = False,
     each_class: bool = False,
+    image: str | Path | None = None,
+    mask: str | Path | None = None,
+    resamples: int | None = None,
 ) -> Drawn:
     """Draw `n` samples (with `each_class`, of each class) from the run directory `run` and write them to `out`.
 
-    Without `out`, samples.png or samples.csv in the working folder. Raises `UserError` for what the run does not have, and
-    where `out` is there already without `force`.
+    With `image`, a file: each is that image again, as it is where the file `mask` is white and drawn where it is black; or,
+    by a network for super-resolution, that image at full size. A network that was trained for neither is led by RePaint,
+    which visits each level `resamples` times (10). Without `out`, samples.png or samples.csv in the working folder. Raises
+    `UserError` for what the run does not have, for files that do not fit, and where `out` is there already without `force`.
     """
     from pydantic import ValidationError
 
     from ddpm_exp.loading.translate import to_user_error
     from ddpm_exp.spec.sampling import Sampling
+    from ddpm_exp.workflow.given_image import draw_from_image
     from ddpm_exp.workflow.load import load
     from ddpm_exp.workflow.samples import require_place
 
+    if image is None:
+        _require_unused("--mask", None if mask is None else str(mask), "give the image too, with --image FILE")
+        _require_unused("--resamples", resamples, "give an image and a mask, or leave --resamples out")
     loaded = load(run, weights="raw" if raw else None)
     asked = {"steps": steps, "guidance_scale": guidance}
     try:
@@ -87,8 +103,23 @@ def sample(
         n *= len(loaded.facts.class_names)
     target = out or ("samples.png" if loaded.codec is None else "samples.csv")
     require_place(target, are_images=loaded.codec is None, force=force)
-    samples = loaded.sample(n, condition, seed=seed, sampling=sampling)
-    return Drawn(samples, samples.save(target, force=force), loaded, sampling.steps, sampling.guidance_scale)
+    if image is None:
+        samples = loaded.sample(n, condition, seed=seed, sampling=sampling)
+        return Drawn(samples, samples.save(target, force=force), loaded, sampling.steps, sampling.guidance_scale)
+    files = str(image), None if mask is None else str(mask)
+    if loaded.image_task is not None:
+        _require_unused("--resamples", resamples, "leave it out: it is for RePaint, and this network is told the image itself")
+    elif resamples is None:
+        resamples = 10
+    samples = draw_from_image(loaded, n, *files, condition=condition, resamples=resamples, seed=seed, sampling=sampling)
+    return Drawn(samples, samples.save(target, force=force), loaded, sampling.steps, sampling.guidance_scale, *files, resamples)
+
+
+def _require_unused(field: str, value: object, fix: str) -> None:
+    from ddpm_exp.spec.errors import UserError
+
+    if value is not None:
+        raise UserError("means nothing here", field=field, value=value, fix=fix)
 
 
 def _each_class(loaded: LoadedRun, condition: Asked) -> Asked:
@@ -138,6 +169,18 @@ def command(
         typer.Option("--value", metavar="NAME=NUMBER", help="Value in its own unit, for each name that the network is told."),
     ] = None,
     each_class: Annotated[bool, typer.Option("--each-class", help="N samples of each class.")] = False,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="FILE", help="Image to complete, with --mask; or to make large, by such a network."),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option("--mask", metavar="FILE", help="Image of the same size: white is kept, black is drawn."),
+    ] = None,
+    resamples: Annotated[
+        int | None,
+        typer.Option("--resamples", min=1, metavar="N", help="With a mask: visits of each level by RePaint. Default: 10."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same samples.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", help="Sampling steps. Default: the experiment's.")] = None,
     guidance: Annotated[
@@ -158,20 +201,38 @@ def command(
 ) -> None:
     """Draw samples from a recorded run: images as a PNG grid, all else as a CSV in the data's own units.
 
-    Works from the run directory alone, on any machine. What is not said of a condition is hidden, as in training.
+    Works from the run directory alone, on any machine. What is not said of a condition is hidden, as in training. From an image,
+    any network of images draws what a mask hides: one that was trained for it is told both, any other is led by RePaint.
 
     \b
     ddpm-exp sample runs/adr_0001/20904344d7fc/0-ae37331b -n 64 --label 3 --guidance 2
     ddpm-exp sample runs/wine_table/1f3a9c5b7d20/0-6a2b1c3d -n 200 --each-class --out wines.csv
+    ddpm-exp sample runs/adr_0001/20904344d7fc/0-ae37331b -n 4 --image seven.png --mask left_half.png
     """
     from ddpm_exp.cli.output import console, print_json, say
 
     said: dict[str, Any] = {"label": label or None, "prompt": prompt or None, "values": _values(value) if value else None}
-    drawn = sample(run, n, said, seed=seed, steps=steps, guidance=guidance, raw=raw, out=out, force=force, each_class=each_class)
+    drawn = sample(
+        run,
+        n,
+        said,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        raw=raw,
+        out=out,
+        force=force,
+        each_class=each_class,
+        image=image,
+        mask=mask,
+        resamples=resamples,
+    )
     if as_json:
         print_json(drawn)
         return
     facts = drawn.to_json()
     asked = f", {drawn.loaded.sampling.sampler} in {drawn.steps} steps"
+    if drawn.resamples is not None:
+        asked += f", RePaint with {drawn.resamples} visits of each level"
     say(console(), f"{facts['samples']} samples from {facts['weights']} weights after {facts['images_seen']:,} images{asked}")
     say(console(), f"written to {drawn.path}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ class LoadedRun:
         """How the experiment draws; the default of `sample`."""
         return self.experiment.sampling
 
+    @property
+    def image_task(self) -> str | None:
+        """What the network was trained to do with a part of an image: inpainting, super-resolution, or None of both."""
+        return next((part.task for part in parts_of(self.experiment.condition) if isinstance(part, ImageCondition)), None)
+
     def sample(
         self, n: int, condition: Asked = None, *, seed: int = 0, sampling: Sampling | None = None, batch: int = BATCH
     ) -> Samples:
@@ -81,7 +86,7 @@ class LoadedRun:
         Raises UserError for a condition that the network does not have or needs, and for `sampling` that does not fit it.
         """
         words = words_of(condition, self.conditions, self.facts.shape)
-        return self._samples(self._drawn(_count("n", n), words, seed, sampling, _count("batch", batch)), words)
+        return self._drawn(_count("n", n), words, seed, sampling, _count("batch", batch))
 
     def restore(
         self,
@@ -110,12 +115,13 @@ class LoadedRun:
         except RuntimeError:
             raise _unlike("mask", known, (1, *self.facts.shape[1:])) from None
         words = words_of(condition, self.conditions, self.facts.shape)
-        if self._shown("inpainting"):
+        if self.image_task == "inpainting":
             drawn = self._drawn(len(x), words | {"image": (x, known[:, :1])}, seed, sampling, _count("batch", batch))
         else:
             lead = partial(self._led, x=x, mask=known, resamples=_count("resamples", resamples))
             drawn = self._drawn(len(x), words, seed, sampling, _count("batch", batch), lead)
-        return self._samples(torch.where(everywhere, x, drawn), words)
+        given = x * known if dimensions == 3 else None
+        return replace(drawn, x=torch.where(everywhere, x, drawn.x), given=given)
 
     def upscale(
         self, image: Any, *, condition: Asked = None, seed: int = 0, sampling: Sampling | None = None, batch: int = BATCH
@@ -124,7 +130,7 @@ class LoadedRun:
 
         An image of full size is made small first. Raises UserError for another network or size.
         """
-        if not self._shown("super-resolution"):
+        if self.image_task != "super-resolution":
             raise UserError(
                 "only a network that was trained for it makes small images large",
                 field="condition",
@@ -132,18 +138,11 @@ class LoadedRun:
             )
         x = as_seen(image, "image", len(self.facts.shape))
         words = words_of(condition, self.conditions, self.facts.shape)
-        drawn = self._drawn(len(x), words | {"image": (x, None)}, seed, sampling, _count("batch", batch))
-        return self._samples(drawn, words)
-
-    def _shown(self, task: str) -> bool:
-        return any(isinstance(part, ImageCondition) and part.task == task for part in parts_of(self.experiment.condition))
-
-    def _samples(self, x: Tensor, words: dict[str, Any]) -> Samples:
-        return Samples(x, self.codec, captions_of(words, self.facts, len(x)))
+        return self._drawn(len(x), words | {"image": (x, None)}, seed, sampling, _count("batch", batch))
 
     @torch.no_grad()
-    def _drawn(self, n: int, words: dict[str, Any], seed: int, sampling: Sampling | None, batch: int, lead: Any = None) -> Tensor:
-        """[n, *shape] on the CPU, by `lead(artist, part, condition, seed)` or as evaluation draws."""
+    def _drawn(self, n: int, words: dict[str, Any], seed: int, sampling: Sampling | None, batch: int, lead: Any = None) -> Samples:
+        """`n` samples by `lead(artist, part, condition, seed)` or as evaluation draws."""
         artist = self._artist(sampling)
         told = self.conditions.said(n, "cpu", **words)
         drawn = []
@@ -155,7 +154,8 @@ class LoadedRun:
             else:
                 x = lead(artist, part, condition, seed)
             drawn.append(x.cpu())
-        return torch.cat(drawn)
+        given = told["image"][:, :-1] if told is not None and "image" in words else None
+        return Samples(torch.cat(drawn), self.codec, captions_of(words, self.facts, n), given)
 
     def _led(self, artist: Artist, part: slice, condition: Any, seed: int, *, x: Tensor, mask: Tensor, resamples: int) -> Tensor:
         """Some of the examples `x` by RePaint."""

@@ -43,6 +43,9 @@ class Samples:
     captions: tuple[str, ...] = ()
     """What was said of each; empty where nothing was."""
 
+    given: Tensor | None = None
+    """[N, C, H, W] in [-1, 1]: what was given of each image, mid-grey where it was hidden; None where nothing was."""
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -76,17 +79,22 @@ class Samples:
         return grid(*self._rows())
 
     def _rows(self) -> tuple[Tensor, list[str], str]:
-        """[R, K, C, H, W] with a caption per row and one for all: a row per caption if all were said equally often, else a
-        square, its rest white."""
+        """[R, K, C, H, W] with a caption per row and one for all: a row per caption (and image that was given) if there are
+        equally many of each, else a square, its rest white. Rows begin with the image that was given, where one is."""
         said = list(dict.fromkeys(self.captions))
-        counts = {self.captions.count(caption) for caption in said}
-        if len(said) > 1 and len(counts) == 1:
-            places = [[k for k, own in enumerate(self.captions) if own == caption] for caption in said]
-            return self.x[torch.tensor(places)], said, ""
-        columns = math.ceil(math.sqrt(len(self)))
-        rest = -len(self) % columns
-        x = torch.cat([self.x, self.x.new_ones(rest, *self.x.shape[1:])])
-        return x.reshape(-1, columns, *x.shape[1:]), [], said[0] if len(said) == 1 else ""
+        shown = [b""] * len(self) if self.given is None else [image.numpy().tobytes() for image in self.given]
+        groups: dict[tuple[str, bytes], list[int]] = {}
+        for k, image in enumerate(shown):
+            groups.setdefault((self.captions[k] if said else "", image), []).append(k)
+        in_groups = len(groups) > 1 and len({len(places) for places in groups.values()}) == 1
+        columns = len(next(iter(groups.values()))) if in_groups else math.ceil(math.sqrt(len(self)))
+        order = torch.tensor([k for places in groups.values() for k in places] if in_groups else range(len(self)))
+        rest = self.x.new_ones(-len(self) % columns, *self.x.shape[1:])
+        x = torch.cat([self.x[order], rest]).reshape(-1, columns, *self.x.shape[1:])
+        if self.given is not None and (in_groups or len(set(shown)) == 1):
+            x = torch.cat([self.given[order[::columns], None], x], dim=1)
+        captions = [caption for caption, _ in groups] if in_groups and len(said) > 1 else []
+        return x, captions, said[0] if len(said) == 1 else ""
 
     def _csv(self) -> bytes:
         assert self.codec is not None
