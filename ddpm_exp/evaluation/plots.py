@@ -17,20 +17,22 @@ _SHOWN = 24
 def marginals(real: torch.Tensor, drawn: torch.Tensor, names: Sequence[str], title: str) -> bytes:
     """A histogram per column of real and drawn rows, [N, F] and [M, F] in the columns' own units, of at most 12 columns; then the
     first two against each other."""
+    theirs, ours = (np.where(np.isfinite(rows.numpy()), rows.numpy(), np.nan) for rows in (real, drawn))
     count = min(len(names), _MOST_COLUMNS)
     panels = count + (1 if len(names) >= 2 else 0)
     figure, axes = _panels(panels, title)
     for column in range(count):
-        low, high = np.quantile(real[:, column], (0.0, 1.0))
+        low, high = np.quantile(theirs[:, column], (0.0, 1.0))
         margin = 0.15 * (high - low) or 1.0
         bins = np.linspace(low - margin, high + margin, 31)
-        for rows, colour in ((real, _REAL), (drawn, _DRAWN)):
+        for rows, colour in ((theirs, _REAL), (ours, _DRAWN)):
             values = np.clip(rows[:, column], bins[0], bins[-1])
-            axes[column].hist(values, bins=bins, density=True, color=colour, alpha=0.6)
+            known = values[~np.isnan(values)]
+            axes[column].hist(known, bins=bins, density=bool(len(known)), color=colour, alpha=0.6)
         axes[column].set_title(names[column], fontsize=8)
         axes[column].set_yticks([])
     if len(names) >= 2:
-        for rows, colour in ((real, _REAL), (drawn, _DRAWN)):
+        for rows, colour in ((theirs, _REAL), (ours, _DRAWN)):
             axes[-1].scatter(rows[:500, 0], rows[:500, 1], s=4, color=colour, alpha=0.6)
         axes[-1].set_title(f"{names[1]} against {names[0]}", fontsize=8)
     return _png(figure)
