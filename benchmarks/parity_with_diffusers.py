@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_exp.models import diffusers_dit, diffusers_unet
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.model import DiT, Model, UNet
 
 CLASS = ConditionInput("class", "embedding", classes=10)

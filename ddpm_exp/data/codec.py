@@ -13,17 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_KINDS: dict[str, type[Codec]] = {}
-
 
 class Codec(ABC):
     """Undoes the scaling of one data set; plain JSON and back."""
 
     kind: ClassVar[str]
     """Under which name JSON keeps it."""
-
-    def __init_subclass__(cls) -> None:
-        _KINDS[cls.kind] = cls
 
     @property
     @abstractmethod
@@ -57,16 +52,5 @@ class Codec(ABC):
         """The inverse of `state`."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """What `codecs.codec_from_json` reads."""
         return {"kind": self.kind, **self.state()}
-
-    @staticmethod
-    def from_json(facts: dict[str, Any]) -> Codec:
-        """The codec that `to_json` wrote; ValueError for a kind that this version does not know."""
-        from ddpm_exp.data import arrays, tables  # noqa: F401 - they make their kinds known
-
-        state = dict(facts)
-        kind = state.pop("kind")
-        if kind not in _KINDS:
-            raise ValueError(f"no codec is called {kind!r}")
-        return _KINDS[kind].from_state(state)

@@ -15,7 +15,7 @@ from ddpm_exp.memory.kernels import is_cuda, kernels_of
 from ddpm_exp.memory.moments import Bytes, Moments
 from ddpm_exp.memory.step import Setting, Sizes, meta_network, sampling_trace, sizes, training_trace
 from ddpm_exp.memory.terms import MIB, TERMS, Estimate
-from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import class_count, family_of, training_images
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, find_gpu

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import Model
 

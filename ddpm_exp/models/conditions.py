@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.condition_parts import ClassFeatures, StateFeatures, ValueFeatures, ValueTokens
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.text import TextEncoder
 
 BESIDE = 32

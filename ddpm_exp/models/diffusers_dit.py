@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.diffusers_unet import CLASS_TABLE, Conversion
 from ddpm_exp.models.dit import NORM_EPS, DiTNetwork
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.model import DiT
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.diffusers_config import Described, config_of, describe
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.unet import UNetNetwork
 from ddpm_exp.spec.errors import UserError
 

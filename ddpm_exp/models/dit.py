@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_exp.models.attention import CrossAttention
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.condition_parts import ClassFeatures
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
 from ddpm_exp.models.images import beside
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.positions import cut, places, put_together
 from ddpm_exp.spec.model import DiT
 

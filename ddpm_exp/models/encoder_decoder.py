@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
 from ddpm_exp.models.images import beside, image_shape
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_of_torch
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.model import EncoderDecoder
 
 

@@ -17,12 +17,12 @@ from ddpm_exp.models.blocks import (
     SelfAttention,
     TokenAttention,
 )
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
 from ddpm_exp.models.images import beside, image_shape
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.model import UNet
 
 

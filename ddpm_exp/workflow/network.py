@@ -7,7 +7,8 @@ from torch import nn
 from ddpm_exp.data.conditions import Conditions, build_conditions
 from ddpm_exp.data.examples import Facts
 from ddpm_exp.diffusion import draws
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.experiment import Experiment
 

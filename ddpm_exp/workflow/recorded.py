@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ddpm_exp.checkpoints.store import latest
 from ddpm_exp.data.codec import Codec
+from ddpm_exp.data.codecs import codec_from_json
 from ddpm_exp.data.datasets import load as load_data
 from ddpm_exp.data.examples import Facts, Splits
 from ddpm_exp.records.atomic import write_atomically
@@ -71,7 +72,7 @@ class Recorded:
             return splits.facts, splits.codec
         try:
             kept: dict[str, Any] = json.loads(file.read_bytes())
-            codec = None if kept["codec"] is None else Codec.from_json(kept["codec"])
+            codec = None if kept["codec"] is None else codec_from_json(kept["codec"])
             return Facts.from_json(kept["facts"]), codec
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(

@@ -11,6 +11,7 @@ import torch
 
 from ddpm_exp.data import load, require, shape_of
 from ddpm_exp.data.codec import Codec
+from ddpm_exp.data.codecs import codec_from_json
 from ddpm_exp.data.examples import Examples, Splits
 from ddpm_exp.data.synthetic import log_density
 from ddpm_exp.spec.condition import ContinuousValues
@@ -23,7 +24,7 @@ OUTLINES = ContinuousValues(names=("turn", "size"))
 
 def _codec(splits: Splits) -> Codec:
     assert splits.codec is not None
-    return Codec.from_json(json.loads(json.dumps(splits.codec.to_json())))
+    return codec_from_json(json.loads(json.dumps(splits.codec.to_json())))
 
 
 def _own(splits: Splits, part: Examples) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_exp.data import load, require, shape_of
-from ddpm_exp.data.codec import Codec
+from ddpm_exp.data.codecs import codec_from_json
 from ddpm_exp.data.columns import Column
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.data.table_codec import fit_table
@@ -46,7 +46,7 @@ def mixed(tmp_path: Path) -> Path:
 def _decoded(splits: Splits, x: torch.Tensor) -> pd.DataFrame:
     """Through JSON, as a run keeps it."""
     assert splits.codec is not None
-    table = Codec.from_json(json.loads(json.dumps(splits.codec.to_json()))).decode(x)
+    table = codec_from_json(json.loads(json.dumps(splits.codec.to_json()))).decode(x)
     assert isinstance(table, pd.DataFrame)
     return table
 

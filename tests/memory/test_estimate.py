@@ -16,7 +16,8 @@ from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.step import Setting, meta_network, training_trace
 from ddpm_exp.memory.terms import TERMS
 from ddpm_exp.memory.trace import Recorder
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.condition import ClassLabels, Prompts
 from ddpm_exp.spec.data import Digits, ImageFolder, Shape
 from ddpm_exp.spec.experiment import Experiment

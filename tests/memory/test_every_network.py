@@ -11,7 +11,7 @@ from support.network_inputs import NONE, SEVERAL
 from ddpm_exp.memory.kernels import kernels_of
 from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.step import Setting, sampling_trace, training_trace
-from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.model import MLP, DiT

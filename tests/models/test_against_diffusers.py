@@ -9,9 +9,10 @@ import torch
 from diffusers import UNet2DModel
 from support.network_inputs import BESIDE, CLASSES, HOLES, NONE, PROMPTS
 
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
 from ddpm_exp.models.diffusers_config import config_of, describe
 from ddpm_exp.models.diffusers_unet import from_diffusers, network_of, to_diffusers
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.unet import UNetNetwork
 from ddpm_exp.spec.data import Shape
 from ddpm_exp.spec.errors import UserError

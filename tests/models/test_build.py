@@ -8,7 +8,8 @@ import pytest
 import torch
 from support.network_inputs import CLASSES, NONE, conditions
 
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, Model, UNet
 

@@ -8,9 +8,9 @@ from support.condition_ways import ALL_AT_ONCE, WAYS
 from support.network_inputs import HOLES, SEVERAL, conditions
 from torch import nn
 
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.condition_parts import ClassFeatures
 from ddpm_exp.models.conditions import BESIDE, ConditionEncoder
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.text import TextEncoder
 
 Inputs = tuple[ConditionInput, ...]

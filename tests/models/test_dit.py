@@ -9,8 +9,9 @@ import torch
 from support.condition_ways import ALL_AT_ONCE, WAYS
 from support.network_inputs import HOLES, NONE, SEVERAL, conditions
 
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
 from ddpm_exp.models.dit import DiTNetwork
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import DiT
 

@@ -9,9 +9,9 @@ import torch
 from diffusers import DiTTransformer2DModel
 from support.network_inputs import BESIDE, CLASSES, NONE, PROMPTS, WORDS
 
-from ddpm_exp.models.build import ConditionInput
 from ddpm_exp.models.diffusers_dit import DescribedDiT, describe, from_diffusers, network_of, to_diffusers
 from ddpm_exp.models.dit import DiTNetwork
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.model import DiT
 

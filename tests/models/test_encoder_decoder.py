@@ -6,8 +6,9 @@ import pytest
 import torch
 from support.network_inputs import EVERY, NONE, PROMPTS, SEVERAL, WORDS, conditions
 
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
 from ddpm_exp.models.encoder_decoder import EncoderDecoderNetwork
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Shape
 from ddpm_exp.spec.model import EncoderDecoder
 

@@ -9,7 +9,8 @@ import torch
 from support.condition_ways import ALL_AT_ONCE, WAYS
 from support.network_inputs import NONE, conditions
 
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.mlp import MLPNetwork
 from ddpm_exp.spec.model import MLP
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.inputs import ConditionInput
 
 By = Literal["embedding", "concatenation", "cross-attention"]
 

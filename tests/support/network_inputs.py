@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddpm_exp.models.build import ConditionInput
+from ddpm_exp.models.inputs import ConditionInput
 
 NONE: tuple[ConditionInput, ...] = ()
 CLASSES = (ConditionInput("class", "embedding", classes=10),)

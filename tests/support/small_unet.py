@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from support.network_inputs import NONE
 
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.models.unet import UNetNetwork
 from ddpm_exp.spec.data import Shape
 from ddpm_exp.spec.model import UNet

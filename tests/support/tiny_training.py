@@ -16,7 +16,8 @@ from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
-from ddpm_exp.models.build import ConditionInput, build_network
+from ddpm_exp.models.build import build_network
+from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.condition import ClassLabels, Condition
 from ddpm_exp.spec.data import Digits, Shape
 from ddpm_exp.spec.diffusion import Diffusion
