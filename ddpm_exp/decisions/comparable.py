@@ -7,6 +7,7 @@ from typing import Any
 from ddpm_exp.decisions.arm import Arm
 from ddpm_exp.spec.base import EXECUTION, Role, Spec
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
+from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import FID, Evaluation
 from ddpm_exp.spec.identity import flat
@@ -57,9 +58,11 @@ def differences(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
 
 def different_losses(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
     """(key, variant's value, baseline's value) under `diffusion`: any of them moves the loss without moving quality."""
-    ours, theirs = variant.config, baseline.config
+    if not variant.config or not baseline.config:
+        return []
+    ours, theirs = ({**_defaults("diffusion", Diffusion), **arm.config} for arm in (variant, baseline))
     keys = sorted(key for key in {**ours, **theirs} if key.startswith("diffusion."))
-    return [(key, ours.get(key), theirs.get(key)) for key in keys if ours and theirs and ours.get(key) != theirs.get(key)]
+    return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
 
 
 def refuse_losses(metric: str, variant: Arm, baseline: Arm) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ddpm_exp.decisions.arm import Arm
-from ddpm_exp.decisions.comparable import differences, refuse_losses, require_comparable
+from ddpm_exp.decisions.comparable import differences, different_losses, refuse_losses, require_comparable
 from ddpm_exp.spec.errors import UserError
 
 Make = Callable[..., Arm]
@@ -49,6 +49,12 @@ def test_a_field_that_was_added_after_a_run_has_its_default_there(arm: Make) -> 
     assert differences(*two(arm, {"evaluation.likelihood": 0, "evaluation.likelihood_terms": 50}, {})) == []
     found = differences(*two(arm, {"evaluation.likelihood": 64}, {}))
     assert found == [("evaluation.likelihood", 64, 0)]
+
+
+def test_losses_compare_with_those_of_runs_from_before_a_field_existed(arm: Make) -> None:
+    assert different_losses(*two(arm, {"diffusion.preconditioning": "none", "diffusion.sigma_data": 0.5}, {})) == []
+    found = different_losses(*two(arm, {"diffusion.time_density": "stratified"}, {}))
+    assert found == [("diffusion.time_density", "stratified", "uniform")]
 
 
 def test_the_root_of_a_folder_is_its_data(arm: Make) -> None:
