@@ -145,6 +145,7 @@ def _facts(checked: Checked) -> dict[str, Any]:
         "plans": checked.plans,
         "advice": checked.advice,
         "parameters": checked.parameters,
+        "not_here": checked.not_here,
     }
 
 
@@ -168,9 +169,11 @@ def _print(screen: Console, checked: Checked) -> None:
     notes = [row.gpu for row in checked.plans if row.plan is not None and row.gpu.note]
     for gpu in notes:
         say(screen, f"{gpu.name}: {gpu.note}", "dim")
+    for field, path in checked.not_here.items():
+        say(screen, f"not on this machine, and a run needs it: {field} = {path!r} (seen from {Path.cwd()})", "yellow")
     for advice in checked.advice:
         screen.print(Text.assemble(("advice: ", "yellow"), str(advice)), soft_wrap=True)
-    if not checked.advice:
+    if not checked.advice and not checked.not_here:
         say(screen, "valid, and nothing to advise", "green")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -72,6 +73,8 @@ def from_usage(error: Any) -> UserError:
     if type(error).__name__ == "MissingParameter":
         return UserError("is missing", field=_shown_name(param), fix=help_line)
     message = str(error.format_message()).strip().rstrip(".")
+    # Typer names the option once more, and pydantic whose error it was.
+    message = re.sub(r"^invalid value for [^:]*: (Value error, )?", "", message, flags=re.IGNORECASE)
     return UserError(message[:1].lower() + message[1:], field=_shown_name(param), fix=help_line)
 
 

@@ -109,7 +109,9 @@ def _open(data: Sequences | Points, path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise _wrong(data, f"the file cannot be read ({error})", "save it again with numpy.save, as plain numbers") from error
+        # NumPy takes whatever has not its first bytes for a pickle, and advises to trust it.
+        why = "it is no array of NumPy's" if "pickle" in str(error) else str(error)
+        raise _wrong(data, f"the file cannot be read ({why})", "save it again with numpy.save, as plain numbers") from error
 
 
 def _wrong(data: Sequences | Points, rule: str, fix: str) -> UserError:

@@ -66,10 +66,26 @@ def _read_csv(path: Path, source: str) -> pd.DataFrame:
 
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
+            rows = csv.reader(file)
+            header, first = next(rows, []), next(filter(None, rows), [])
         table = pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise _wrong(source, f"the file cannot be read ({error})", "write it as UTF-8 with a row of column names") from error
+        rule = f"the file cannot be read ({str(error).strip()})"
+        fix = "write it as UTF-8, with a row of column names and as many values in every row"
+        raise _wrong(source, rule, fix) from error
+    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        raise _wrong(
+            source,
+            f"the file has one column, called {header[0]!r}: its values seem to be separated by {other!r}",
+            "separate them by commas: pandas reads it with sep=" + repr(other) + " and writes it again with to_csv(index=False)",
+        )
+    if len(first) > len(header):
+        # pandas would take the first column for row names and move all others by one place.
+        raise _wrong(
+            source,
+            f"the first row has {len(first)} values, and there are {len(header)} column names",
+            "give every column a name, or remove commas at the ends of rows",
+        )
     if "" in (name.strip() for name in header):
         which = [name.strip() for name in header].index("") + 1
         raise _wrong(

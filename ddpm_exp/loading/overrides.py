@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -153,18 +154,28 @@ class _Rebuild:
         if isinstance(change, dict):
             if options:
                 return self.piece(present if isinstance(present, Spec) else None, options, change, path)
-            self._refuse(_leaves(change)[0], f"{path} is a single value and has no fields", f"write {path}=value")
+            if _in_file_only(field.annotation):
+                self._refuse(_leaves(change)[0], f"{path} is written in the experiment's file only", "edit it there")
+            else:
+                self._refuse(_leaves(change)[0], f"{path} is a single value and has no fields", f"write {path}=value")
             return None
         try:
             return parse(change.value, field.annotation)
         except ValueError:
             if options:
                 inside = "kind" if "kind" in options[0].model_fields else next(iter(options[0].model_fields))
-                self._refuse(change, f"{path} is a piece with fields of its own", f"set its fields one by one: {path}.{inside}=...")
-            elif any(members(part) for part in getattr(field.annotation, "__args__", ())):
+                meant = re.split(r"\W", change.value.strip(), maxsplit=1)[0]
+                kinds = {cls.__name__: str(cls.model_fields["kind"].default) for cls in options} if inside == "kind" else {}
+                said = kinds.get(meant, meant if meant in kinds.values() else "...")
+                self._refuse(
+                    change, f"{path} is a piece with fields of its own", f"set its fields one by one: {path}.{inside}={said}"
+                )
+            elif _in_file_only(field.annotation):
                 self._refuse(change, "is written in the experiment's file only", "edit it there")
             else:
-                near = difflib.get_close_matches(change.value, map(str, choices_of(field.annotation)), n=1)
+                choices = [str(choice) for choice in choices_of(field.annotation)]
+                near = difflib.get_close_matches(change.value, choices, n=1)
+                near = near or [choice for choice in choices if change.value and choice.startswith(change.value)][:1]
                 fix = f"write it like {path}={_written(present)}" if present is not None else "write a value of this type"
                 fix = f"did you mean {path}={near[0]}?" if near else fix
                 self._refuse(change, f"must be {describe(field.annotation, field.metadata)}", fix)
@@ -182,6 +193,11 @@ class _Rebuild:
     def _refuse(self, override: _Override, rule: str, fix: str | None) -> None:
         origin = f"override {override.text}"
         self._errors.append(UserError(rule, field=override.path, value=override.value, fix=fix, origin=origin))
+
+
+def _in_file_only(annotation: Any) -> bool:
+    """Whether a field holds several pieces, which no word of a command line can be."""
+    return any(members(part) for part in getattr(annotation, "__args__", ()))
 
 
 def _written(value: Any) -> str:

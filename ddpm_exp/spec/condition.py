@@ -149,6 +149,13 @@ class ContinuousValues(Spec):
     by: By = "embedding"
     """How the network takes them in."""
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> ContinuousValues:
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise broken(f"{twice[0]!r} is there twice", field="names", value=self.names, fix="name each value once")
+        return self
+
 
 Single = Annotated[ClassLabels | Prompts | ImageCondition | ContinuousValues, Field(discriminator="kind")]
 

@@ -71,9 +71,19 @@ def attention_is_reached(e: Experiment) -> None:
 
 
 def patches_divide(e: Experiment) -> None:
-    """A DiT's patches cut an image or a sequence without a rest."""
+    """A DiT's patches cut an image or a sequence without a rest; points are tokens as they are."""
     family = family_of(e.data)
-    if e.model.kind != "dit" or family == "points":
+    if e.model.kind != "dit":
+        return
+    if family == "points":
+        default = type(e.model).model_fields["patch"].default
+        if e.model.patch != default:
+            raise broken(
+                "patch belongs to images and sequences, and means nothing for points",
+                field="model.patch",
+                value=e.model.patch,
+                fix=f"leave it out (its default is {default})",
+            )
         return
     size = shape_of(e.data)[-1]
     if size % e.model.patch:

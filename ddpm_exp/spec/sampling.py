@@ -92,7 +92,7 @@ class Sampling(Spec):
                     f"{field} belongs to {' and '.join(samplers)}, and means nothing for {self.sampler}",
                     field=field,
                     value=getattr(self, field),
-                    fix="leave it out, or choose such a sampler",
+                    fix=f"leave it out (its default is {type(self).model_fields[field].default!r}), or choose such a sampler",
                 )
         if self.churn_min >= self.churn_max:
             raise broken(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ddpm_exp.loading.diff import Change, diff_experiments
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.plan import PlanRow, plan_table
 from ddpm_exp.spec.advice.advise import advise, advise_change
 from ddpm_exp.spec.advice.rule import Advice
+from ddpm_exp.spec.data import ImageFolder
 from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
+from ddpm_exp.spec.vectors import Points, Sequences
 from ddpm_exp.workflow.parameters import parameter_count
 
 
@@ -25,21 +29,24 @@ class Checked:
     plans: list[PlanRow]
     advice: tuple[Advice, ...]
     parameters: int | None
+    not_here: dict[str, str]
+    """Fields that name a file or a folder which is not on this machine; a run needs it, a check does not."""
 
 
 def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
     """Plan for each of `gpus` (catalogue names) and collect advice. Touches no device and reads no data set.
 
-    Raises UserError where the experiment names a GPU that cannot hold it.
+    Raises UserError where the experiment names a GPU that cannot hold it, and where a table or the condition's part of the
+    data, which a plan needs, is not as the experiment says.
     """
     experiment, baseline = loaded.experiment, loaded.baseline
     own = experiment.hardware.gpu
     wanted = [find_gpu(name) for name in dict.fromkeys([*([own] if own else []), *gpus])]
     plans = plan_table(experiment, wanted)
-    if own and (reason := plans[0].reason) is not None:
-        raise UserError(
-            reason.rule, field=reason.field, value=reason.value, fix=reason.fix, origin=loaded.origins.get("hardware.gpu")
-        )
+    reason = plans[0].reason if plans else None
+    if reason is not None and (own or (reason.field or "").startswith(("data.", "condition."))):
+        origin = loaded.origins.get(reason.field or "") or (loaded.origins.get("hardware.gpu") if own else None)
+        raise UserError(reason.rule, field=reason.field, value=reason.value, fix=reason.fix, origin=origin)
     advice = advise(experiment, host_cores=os.cpu_count())
     return Checked(
         loaded,
@@ -47,4 +54,17 @@ def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
         plans,
         advice + (advise_change(baseline.experiment, experiment) if baseline else ()),
         parameter_count(experiment),
+        {field: path for field, path in _places(experiment).items() if not Path(path).expanduser().exists()},
     )
+
+
+def _places(experiment: Experiment) -> dict[str, str]:
+    """Files and folders that the experiment names, by field, but for those that a plan reads."""
+    data = experiment.data
+    named: dict[str, str | None] = {
+        "data.root": data.root if isinstance(data, ImageFolder) else None,
+        "data.source": data.source if isinstance(data, Sequences | Points) and data.source.endswith((".npy", ".npz")) else None,
+        "training.init_from": experiment.training.init_from,
+        "sampling.guide": experiment.sampling.guide,
+    }
+    return {field: path for field, path in named.items() if path is not None}

@@ -25,7 +25,7 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 from ddpm_exp.workflow.record import last_values
 from ddpm_exp.workflow.sitting import Sitting
-from ddpm_exp.workflow.smoke import smoke
+from ddpm_exp.workflow.smoke import one_thread, smoke
 from ddpm_exp.workflow.sole_writer import sole_writer
 
 
@@ -64,7 +64,8 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -
     if run is not None and _is_trial() and run.status().state in ("finished", "running"):
         display.note(f"{run.path} is the same experiment; this is a W&B agent's trial, which has to report, so it trains again")
         run = None
-    with sole_writer(run, display), Interruption(options.max_hours) as interruption:
+    threads = one_thread() if options.smoke else contextlib.nullcontext()
+    with threads, sole_writer(run, display), Interruption(options.max_hours) as interruption:
         if run is not None and run.status().state == "finished":
             display.note(f"reusing the finished run {run.path}; --fresh trains again")
             return outcome(run, "reused", seed)
@@ -92,7 +93,7 @@ def _sit(
     sink.start(run.manifest, run.path)
     sitting = Sitting(prepared, runtime, run, sink, display, interruption.asked)
     started = time.monotonic()
-    display.phase(f"training {runtime.parameters / 1e6:.1f} M parameters on {prepared.machine.gpu.name}")
+    display.phase(f"training {runtime.parameters:,} parameters on {prepared.machine.gpu.name}")
     try:
         complete = sitting.go()
         if complete:

@@ -41,3 +41,26 @@ def test_a_failing_file_does_not_keep_the_others_from_being_checked(folder: Path
 def test_overrides_apply_to_every_file(folder: Path, program: Program) -> None:
     document = json.loads(program("check", "1", "2", "training.images_per_step=20", "--gpu", "T4", "--json").stdout)
     assert [checked["plans"][0]["plan"]["images_per_step"] for checked in document["checked"]] == [20, 20]
+
+
+def test_what_is_wrong_with_a_table_is_one_error_and_no_plan(folder: Path, program: Program) -> None:
+    (folder / "plants.csv").write_text("height,kind\n" + "1.5,fern\n2.5,moss\n" * 10)
+    words = ["data.kind=table", "data.source=plants.csv", "condition.kind=class", "model.kind=mlp", "diffusion.schedule=vp-cosine"]
+    words += ["diffusion.prediction=v", "diffusion.timesteps=1000"]
+    assert program("check", "1", *words, "data.label=kind").exit_code == 0
+    done = program("check", "1", *words, "data.label=knid")
+    assert done.exit_code == 2
+    assert done.stderr.count("data.label = 'knid': the table has no such column") == 1 and "T4" not in done.stdout
+    assert "set at: override data.label=knid" in done.stderr
+
+
+def test_what_is_not_on_this_machine_is_told_without_being_an_error(folder: Path, program: Program) -> None:
+    words = ["training.init_from=nowhere", "sampling.guide=runs/none", "sampling.guidance_scale=2"]
+    done = program("check", "1", *words)
+    assert done.exit_code == 0 and "nothing to advise" not in done.stdout
+    assert "not on this machine, and a run needs it: training.init_from = 'nowhere'" in done.stdout
+    (checked,) = json.loads(program("check", "1", *words, "--json").stdout)["checked"]
+    assert checked["not_here"] == {"training.init_from": "nowhere", "sampling.guide": "runs/none"}
+    (folder / "nowhere").mkdir()
+    (checked,) = json.loads(program("check", "1", *words, "--json").stdout)["checked"]
+    assert checked["not_here"] == {"sampling.guide": "runs/none"}

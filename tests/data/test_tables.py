@@ -237,6 +237,9 @@ def _csv(folder: Path, text: str, rows: str = "", count: int = 20) -> Table:
         ("a,b\n", "{k},inf{k}\n", 300, "300 different values"),
         ("a,b\n1,inf\n2,2\n", "{k},3\n", 20, "1 infinite"),
         ("", "", 0, "cannot be read"),
+        ("a;b\n", "{k};2\n", 20, "separated by ';'"),
+        ("a,b\n1,2\n1,2,3\n", "{k},2\n", 20, "as many values in every row"),
+        ("a,b\n", "{k},2,\n", 20, "the first row has 3 values, and there are 2 column names"),
     ],
 )
 def test_a_table_that_cannot_be_drawn_is_told_why(tmp_path: Path, head: str, rows: str, count: int, told: str) -> None:

@@ -116,6 +116,8 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         lambda: BASE.but(data=Sequences(length=30), model=DiT(patch=4)),
         lambda: BASE.but(data=Points(count=30), model=DiT(patch=4)),
     ),
+    ("model.patch", lambda: BASE.but(data=Points(), model=DiT(patch=8)), lambda: BASE.but(data=Points(), model=DiT())),
+    ("names", lambda: ContinuousValues(names=("hue", "hue")), lambda: ContinuousValues(names=("hue", "ash"))),
     (
         "model.time_features",
         lambda: BASE.but(model=UNet(time_features="learned"), diffusion=Diffusion(schedule="vp-linear")),
