@@ -93,7 +93,9 @@ def _sit(
     sink.start(run.manifest, run.path)
     sitting = Sitting(prepared, runtime, run, sink, display, interruption.asked)
     started = time.monotonic()
-    display.phase(f"training {runtime.parameters:,} parameters on {prepared.machine.gpu.name}")
+    count = runtime.parameters
+    size = f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
+    display.phase(f"training {size} parameters on {prepared.machine.gpu.name}")
     try:
         complete = sitting.go()
         if complete:
