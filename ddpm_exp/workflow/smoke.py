@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ddpm_exp.loading.loaded import Loaded
@@ -23,6 +25,20 @@ def smoke(loaded: Loaded) -> Loaded:
         name=f"{loaded.name}-smoke",
         baseline=smoke(loaded.baseline) if loaded.baseline else None,
     )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread meanwhile: networks this small gain nothing from more, which on a busy machine wait for each other
+    several times as long as the whole run takes."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def shrink(experiment: Experiment) -> Experiment:
