@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.spec.data import FashionMNIST
+from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.display import Quiet
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.run import Outcome, run_seed
@@ -47,3 +49,16 @@ def test_experiments_on_clothing_run_small_on_a_cpu(name: str, tmp_path: Path) -
     # The judge of clothing is fitted on 10,000 images; one of these runs has it.
     done = _smoke(name, tmp_path, *(() if name == "fashion_flow" else ("evaluation.classifier=false",)))
     assert {"val/denoising", "samples/coherence"} <= done.values.keys() and len(done.pictures) == 2
+
+
+def test_small_runs_take_one_thread_and_give_the_others_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[int] = []
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda self: (seen.append(torch.get_num_threads()), step(self))[1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        _smoke("quickstart", tmp_path)
+        assert (set(seen), torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
