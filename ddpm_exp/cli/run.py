@@ -187,7 +187,7 @@ def command(
     else:
         outcomes.print_verdict_so_far(screen, file, verdict, problem)
         if smoke:
+            say(screen, "--smoke leaves out weights to start from, a guide and FID")
             say(screen, "--smoke only shows that everything works: it learns nothing, and no verdict comes from it")
-            say(screen, "weights to start from, a guide and FID are left out of it")
     if any(outcome.signalled for outcome in done):
         raise typer.Exit(INTERRUPTED)
