@@ -57,7 +57,8 @@ def test_every_impossible_diffusion_says_what_to_do(every_diffusion, possible):
     assert all(says_what_to_do(error) for error in refused)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+# No rule looks at how a network is told the time, so those variants are left to the covering array.
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name not in ("unet, adagn", "unet, concatenated", "mlp, adaln")])
 def test_the_full_product_is_possible_or_says_what_to_do(possible, network):
     uniform = {key: diffusion for key, diffusion in possible.items() if key[3] == "uniform"}
     refused, allowed = 0, 0
