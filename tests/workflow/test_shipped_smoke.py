@@ -58,7 +58,7 @@ def test_small_runs_take_one_thread_and_give_the_others_back(monkeypatch: pytest
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        _smoke("quickstart", tmp_path)
+        _smoke("outlines_points", tmp_path)
         assert (set(seen), torch.get_num_threads()) == ({1}, 2)
     finally:
         torch.set_num_threads(before)
