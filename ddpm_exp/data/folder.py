@@ -33,14 +33,15 @@ def require_images(data: ImageFolder) -> Path:
 
 
 def load_folder(data: ImageFolder, names: tuple[str, ...] = ()) -> tuple[Examples, Examples]:
-    """Training and held-out images, uint8 [N, C, S, S], ordered by relative path.
+    """Training and held-out images, uint8 [N, C, S, S], ordered by the hash of their relative paths: by name they would be
+    sorted by class, and evaluation and judges take the first so many of a set.
 
     Classes are the first-level sub-folders, if every image lies in one. An image is held out if the hash of its relative path
     falls below `held_out_share`; at least one image is, and at least one trains. Those of
     `names` that values.csv gives come in their own units, float64. Raises UserError naming unreadable images.
     """
     root = require_images(data)
-    paths = sorted(_files(root))
+    paths = sorted(_files(root), key=_place)
     if len(paths) < 2:
         raise _wrong(data, "the folder holds a single image, but one is needed to train on and one to hold out", "add images")
     images = _decode(data, root, paths)
@@ -87,7 +88,7 @@ def _decode(data: ImageFolder, root: Path, paths: list[str]) -> torch.Tensor:
         return None
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        unreadable = [problem for problem in pool.map(one, range(len(paths))) if problem is not None]
+        unreadable = sorted(problem for problem in pool.map(one, range(len(paths))) if problem is not None)
     if unreadable:
         more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
         raise _wrong(
@@ -120,11 +121,16 @@ def _classes(paths: list[str]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
 
 def _held_out(paths: list[str], share: float) -> torch.Tensor:
     """bool [N]. A path's fate does not depend on which other images there are, so adding some moves none across."""
-    places = [int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") / 2**64 for path in paths]
+    places = [_place(path) for path in paths]
     held_out = torch.tensor([place < share for place in places])
     held_out[min(range(len(paths)), key=places.__getitem__)] = True
     held_out[max(range(len(paths)), key=places.__getitem__)] = False
     return held_out
+
+
+def _place(path: str) -> float:
+    """In [0, 1), from the hash of a relative path: says nothing about the image."""
+    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") / 2**64
 
 
 def _wrong(data: ImageFolder, rule: str, fix: str) -> UserError:

@@ -184,3 +184,10 @@ def test_photos_stand_upright_by_their_exif_tag(tmp_path: Path) -> None:
     square = square_pixels(tmp_path / "turned.png", 8, 3)
     assert square[:, -1].min() == 255
     assert square[:, 0].max() == 0
+
+
+def test_the_first_images_of_a_set_are_of_every_class(pets: Path) -> None:
+    """By name they would be sorted by class, and evaluation takes the first so many."""
+    train = load(_folder(pets)).train
+    assert train.labels is not None
+    assert set(train.labels[:8].tolist()) == set(train.labels.tolist())

@@ -182,9 +182,10 @@ def test_imputed_numbers_are_the_training_rows_median(mixed: Path) -> None:
     from ddpm_exp.data.scaled import held_out_rows
 
     train = ~held_out_rows(100, 0.3)
-    place = int(train[:7].sum())
     assert train[7], "row 7, whose score is missing, trains"
-    assert _decoded(splits, splits.train.x)["score"].iloc[place] == round(table.loc[train, "score"].median())
+    drawn = _decoded(splits, splits.train.x)
+    place = (drawn["height"] - table.loc[7, "height"]).abs().argmin()
+    assert drawn["score"].iloc[place] == round(table.loc[train, "score"].median())
 
 
 def test_values_are_taken_out_of_the_drawn_columns_and_standardised() -> None:
@@ -252,8 +253,9 @@ def test_a_parquet_file_is_the_same_table_and_dates_are_refused(tmp_path: Path) 
     path = tmp_path / "wine.parquet"
     table = read_table("wine")
     table.to_parquet(path)
+    table.to_csv(tmp_path / "wine.csv", index=False)
     splits = load(Table(source=str(path), label="cultivar"))
-    assert splits.fingerprint == load(Table()).fingerprint
+    assert splits.fingerprint == load(Table(source=str(tmp_path / "wine.csv"), label="cultivar")).fingerprint
     table["day"] = pd.date_range("2020-01-01", periods=len(table))
     table.to_parquet(path)
     assert "column 'day'" in str(_refused(Table(source=str(path))))
@@ -280,3 +282,12 @@ def test_subsets_take_equal_shares_of_the_labels() -> None:
     splits = load(Table(subset=30))
     assert splits.train.labels is not None
     assert splits.train.labels.bincount().tolist() == [10, 10, 10]
+
+
+def test_a_sorted_file_is_mixed_so_that_the_first_rows_of_a_set_are_of_every_class(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"height": np.arange(300.0) % 17, "kind": ["fern"] * 100 + ["moss"] * 100 + ["palm"] * 100})
+    rows.to_csv(tmp_path / "sorted.csv", index=False)
+    splits = load(Table(source=str(tmp_path / "sorted.csv"), label="kind", held_out_share=0.3))
+    for part in (splits.train, splits.held_out):
+        assert part.labels is not None
+        assert set(part.labels[:20].tolist()) == {0, 1, 2}
