@@ -70,8 +70,8 @@ class Trainer:
             cycle_images=length.cycle_images,
         )
 
-    def step(self) -> None:
-        """Train on the next `images_per_step` images. Never waits for the device."""
+    def step(self, rate: float | None = None) -> None:
+        """Train on the next `images_per_step` images, at `rate` or else at the schedule's. Never waits for the device."""
         self.network.train()
         gradients = [weight.grad for weight in self._parameters if weight.grad is not None]
         torch._foreach_zero_(gradients)
@@ -82,7 +82,7 @@ class Trainer:
             index = self._batches.index(ordinals).to(self._device, non_blocking=True)
             torch.manual_seed(_dropout_key(self._seed, first))
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), index, self.loss_scale.scale)
-        self._update(loss, gradients)
+        self._update(loss, gradients, self.rate() if rate is None else rate)
         self.objective.end_step()
         self.images_seen += self._plan.images_per_step
         if self.ema is not None:
@@ -97,7 +97,7 @@ class Trainer:
         assert half_life is not None  # there is an average, and it is not a power function
         return decay(images_per_step=step, images_seen=seen, half_life_images=half_life, ramp=self._spec.ema_ramp)
 
-    def _update(self, loss: torch.Tensor, gradients: list[torch.Tensor]) -> None:
+    def _update(self, loss: torch.Tensor, gradients: list[torch.Tensor], rate: float) -> None:
         """Unscale, clip and apply the gradient, or skip the step on the device if anything is not finite."""
         if self.loss_scale.adapts:  # otherwise the scale is 1, and this a pass over all gradients for nothing
             torch._foreach_mul_(gradients, 1.0 / self.loss_scale.scale)
@@ -106,7 +106,7 @@ class Trainer:
         if self._spec.gradient_clip is not None:
             torch._foreach_mul_(gradients, (self._spec.gradient_clip / (norm + 1e-6)).clamp(max=1.0))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = rate
         # The fused optimizer reads this attribute (as GradScaler sets it) and leaves weights and moments alone where it is 1.
         self.optimizer.found_inf = bad  # type: ignore[attr-defined]
         self.optimizer.step()
