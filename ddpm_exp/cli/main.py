@@ -13,7 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ddpm_exp.cli import board, check, compare, decide, diff, doctor, export, failures, new, run, runs, sample, show
+from ddpm_exp.cli import board, check, compare, decide, diff, doctor, export, failures, lr_find, new, run, runs, sample, show
 from ddpm_exp.spec.errors import UserError
 
 # The common parent of Typer's usage errors has no public name in Typer; it is the second parent of its public `BadParameter`.
@@ -76,6 +76,7 @@ app.command("check", short_help="Validate; show diff, memory plan and advice.")(
 app.command("show", short_help="Print every value and what set it.")(show.command)
 app.command("diff", short_help="Print what differs between two.")(diff.command)
 app.command("run", short_help="Train, evaluate and record.")(run.command)
+app.command("lr-find", short_help="Find a learning rate by a range test.")(lr_find.command)
 app.command("compare", short_help="Print metrics beside the baseline's.")(compare.command)
 app.command("decide", short_help="Give the verdict; write its page.")(decide.command)
 app.command("board", short_help="List all decisions.")(board.command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ddpm_exp.training.range_test import DIVERGENCE, FEWEST_STEPS, RangeTest, memory
 
@@ -84,6 +85,9 @@ def _without_explosion(losses: Sequence[float], keep: float) -> list[float]:
 
 
 def _error(losses: Sequence[float], keep: float) -> float:
-    """Standard error of the smoothed loss at the first step, where it has half of the neighbours; from step to step the trend is small."""
-    squares = [(after - before) ** 2 for before, after in zip(losses, losses[1:], strict=False)]
+    """Standard error of the smoothed loss at the first step, which has neighbours on one side alone.
+
+    From differences between steps, in which the trend is small.
+    """
+    squares = [(after - before) ** 2 for before, after in pairwise(losses)]
     return math.sqrt(sum(squares) / (2 * len(squares)) * (1 - keep) / (1 + keep))
