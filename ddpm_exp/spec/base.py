@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Self
 
@@ -59,3 +60,20 @@ def broken(rule: str, *, field: str, value: object, fix: str) -> PydanticCustomE
         "{rule}; {fix}",
         {"rule": rule, "field": field, "value": value, "fix": fix},
     )
+
+
+def require_belonging(piece: Spec, chosen: str, belongs: Mapping[str, tuple[str, ...]], *, kind: str) -> None:
+    """Refuse a field that means nothing beside the `chosen` schedule, sampler, ...: it would be ignored.
+
+    `belongs`: field to the choices that it means something for; beside any other it must stay at its default. `kind`: what
+    the choice is called in the fix. Raises the `broken` error of the first such field.
+    """
+    for field, choices in belongs.items():
+        default = type(piece).model_fields[field].default
+        if chosen not in choices and getattr(piece, field) != default:
+            raise broken(
+                f"{field} belongs to {' and '.join(choices)}, and means nothing for {chosen}",
+                field=field,
+                value=getattr(piece, field),
+                fix=f"leave it out (its default is {default!r}), or choose such a {kind}",
+            )

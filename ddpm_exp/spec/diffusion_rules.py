@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from ddpm_exp.spec.base import broken
+from ddpm_exp.spec.base import broken, require_belonging
 from ddpm_exp.spec.schedule import alpha_bars
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _NOISIEST = 1e-30
 
 def check_diffusion(d: Diffusion) -> None:
     """Raise the first broken rule as a `PydanticCustomError` with field, value, rule and fix."""
-    _fields_belong(d)
+    require_belonging(d, d.schedule, BELONGS, kind="schedule")
     _fields_serve(d)
     for first, last in (("beta_start", "beta_end"), ("beta_min", "beta_max")):
         if getattr(d, first) > getattr(d, last):
@@ -75,18 +75,6 @@ def check_diffusion(d: Diffusion) -> None:
     _prediction_exists(d)
     _density_exists(d)
     _preconditioning_fits(d)
-
-
-def _fields_belong(d: Diffusion) -> None:
-    for field, schedules in BELONGS.items():
-        default = type(d).model_fields[field].default
-        if d.schedule not in schedules and getattr(d, field) != default:
-            raise broken(
-                f"{field} belongs to {' and '.join(schedules)}, and means nothing on {d.schedule}",
-                field=field,
-                value=getattr(d, field),
-                fix=f"leave it out (its default is {default!r}), or choose such a schedule",
-            )
 
 
 def _fields_serve(d: Diffusion) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 
-from ddpm_exp.spec.base import Spec, broken
+from ddpm_exp.spec.base import Spec, broken, require_belonging
 
 Sampler = Literal["ddim", "ddpm", "euler", "heun", "edm-stochastic", "dpm++2m", "dpm++3m-sde", "unipc"]
 
-_BELONGS: dict[str, tuple[Sampler, ...]] = {
+_BELONGS: dict[str, tuple[str, ...]] = {
     "eta": ("ddim",),
     "variance": ("ddpm",),
     "churn": ("edm-stochastic",),
@@ -86,14 +86,7 @@ class Sampling(Spec):
 
     @model_validator(mode="after")
     def _rules(self) -> Sampling:
-        for field, samplers in _BELONGS.items():
-            if self.sampler not in samplers and getattr(self, field) != type(self).model_fields[field].default:
-                raise broken(
-                    f"{field} belongs to {' and '.join(samplers)}, and means nothing for {self.sampler}",
-                    field=field,
-                    value=getattr(self, field),
-                    fix=f"leave it out (its default is {type(self).model_fields[field].default!r}), or choose such a sampler",
-                )
+        require_belonging(self, self.sampler, _BELONGS, kind="sampler")
         if self.churn_min >= self.churn_max:
             raise broken(
                 "noise is added from a smaller sigma / alpha to a larger one",

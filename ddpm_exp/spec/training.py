@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import model_validator
 
-from ddpm_exp.spec.base import EXECUTION, Spec, broken
+from ddpm_exp.spec.base import EXECUTION, Spec, broken, require_belonging
 from ddpm_exp.spec.progress import Amount, PositiveAmount, to_images
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -97,14 +97,7 @@ class Training(Spec):
 
     @model_validator(mode="after")
     def _rate_fields_belong(self) -> Training:
-        for field, rates in _OF_RATES.items():
-            if self.rate not in rates and getattr(self, field) != type(self).model_fields[field].default:
-                raise broken(
-                    f"{field} belongs to {' and '.join(rates)}, and means nothing for {self.rate}",
-                    field=field,
-                    value=getattr(self, field),
-                    fix="leave it out, or choose such a rate",
-                )
+        require_belonging(self, self.rate, _OF_RATES, kind="rate")
         if self.rate == "inverse-sqrt" and self.warmup.startswith("0 "):
             raise broken(
                 "inverse-sqrt falls from the peak that warm-up ends at, and without warm-up there is none",
