@@ -124,3 +124,14 @@ def test_the_plot_fits_the_terminal_and_shows_every_mark(width: int) -> None:
 
 def test_a_single_loss_is_drawn_too() -> None:
     assert any("*" in line for line in lr_plot([1e-4], [0.5], [0.5], {"N": 1e-4}, 80))
+
+
+def test_neither_fid_weights_nor_a_guide_need_to_be_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    wants = (
+        "evaluation.fid.images=64",
+        "evaluation.fid.weights=nowhere.pth",
+        "sampling.guide=runs/nowhere",
+        "sampling.guidance_scale=2",
+    )
+    assert len(lr_find("1", wants, steps=10, gpu="cpu").test.losses) == 10

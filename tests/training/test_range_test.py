@@ -203,3 +203,11 @@ def test_what_is_no_range_is_refused(first: float, last: float, steps: int, fiel
     with pytest.raises(UserError) as raised:
         geometric(first, last, steps)
     assert raised.value.field == field and raised.value.fix
+
+
+def test_an_explosion_at_the_end_does_not_hide_the_fall_before_it() -> None:
+    losses = (*[1.0] * 60, *(1 - 0.8 * step / 60 for step in range(60)), *[0.2] * 30, 0.4, 1e6)
+    rates = geometric(1e-7, 1e-2, 200)
+    reading = read(RangeTest(rates[: len(losses)], losses, 200, "diverged"))
+    assert reading.lowest is not None and rates[110] < reading.lowest < rates[150]
+    assert reading.steepest is not None and rates[60] < reading.steepest < rates[120]
