@@ -94,10 +94,10 @@ def build_conditions(condition: Condition, facts: Facts, draw: Draw) -> Conditio
 
     A part of several has draws of its own; a single one keeps the purposes it always had.
     """
-    several = isinstance(condition, Several)
-    return Conditions(
-        tuple(_part(part, facts, Draws(draw, f"condition/{part.kind}" if several else "condition")) for part in parts_of(condition))
-    )
+    if isinstance(condition, Several):
+        parts = tuple(_part(part, facts, Draws(draw, f"condition/{part.kind}")) for part in condition.of)
+        return Conditions(parts, Draws(draw, "condition"), condition.dropout)
+    return Conditions(tuple(_part(part, facts, Draws(draw, "condition")) for part in parts_of(condition)))
 
 
 def _part(condition: ClassLabels | Prompts | ImageCondition | ContinuousValues, facts: Facts, draws: Draws) -> Part:

@@ -129,7 +129,9 @@ def test_an_unknown_value_of_images_gets_the_nearest_name() -> None:
             attempt(Digits(), ContinuousValues(names=("brigthness",)))
 
 
-SEVERAL = Several(of=(ClassLabels(dropout=0.3), Prompts(dropout=0.3), ImageCondition(dropout=0.3), BOTH.but(dropout=0.3)))
+SEVERAL = Several(
+    dropout=0.0, of=(ClassLabels(dropout=0.3), Prompts(dropout=0.3), ImageCondition(dropout=0.3), BOTH.but(dropout=0.3))
+)
 
 
 def test_several_conditions_are_hidden_each_on_its_own() -> None:
@@ -144,6 +146,23 @@ def test_several_conditions_are_hidden_each_on_its_own() -> None:
     np.testing.assert_allclose(hidden.mean(1), 0.3, atol=0.02)
     correlation = torch.corrcoef(hidden) - torch.eye(4)
     assert float(correlation.abs().max()) < 0.05
+
+
+def test_several_conditions_are_also_hidden_all_at_once_example_by_example() -> None:
+    """The model that guidance needs, which parts that are hidden each on their own would hardly train."""
+    conditions, splits = _told(
+        Several(dropout=0.2, of=(ClassLabels(dropout=0.0), ImageCondition(dropout=0.0), BOTH.but(dropout=0.0)))
+    )
+    ordinals = torch.arange(8000)
+    trained, null = conditions.train(splits.train.batch(ordinals % 1438), 0, ordinals), conditions.null(1, "cpu")
+    assert trained is not None
+    assert null is not None
+    hidden = torch.stack([(trained[key] == null[key]).reshape(8000, -1).all(1) for key in trained])
+    assert bool((hidden == hidden[0]).all()), "all parts of an example together"
+    assert float(hidden[0].double().mean()) == pytest.approx(0.2, abs=0.015)
+    again = conditions.train(splits.train.batch(ordinals[5:9] % 1438), 0, ordinals[5:9])
+    assert again is not None
+    assert all(torch.equal(again[key], trained[key][5:9]) for key in again), "whatever the batch"
 
 
 def test_what_is_not_said_is_hidden_unless_training_never_hid_it() -> None:
