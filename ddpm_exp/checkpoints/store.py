@@ -82,6 +82,11 @@ def latest(folder: Path, on_broken: Callable[[RunError], None] | None = None) ->
     return None
 
 
+def has_any(folder: Path) -> bool:
+    """Whether there is a checkpoint, whole or not: then `latest` gives one or raises."""
+    return bool(_checkpoints(folder))
+
+
 def load(path: Path) -> Checkpoint:
     """The checkpoint at `path`, tensors on the CPU. Never runs code from the file. Raises RunError if it is missing,
     differs from its checksum, is of another format or holds anything but tensors and plain data."""

@@ -40,12 +40,14 @@ def validate(network: nn.Module, held_out: Batch, artist: Artist, spec: Evaluati
     """
     network.eval()
     count, sums, pictures = len(held_out.x0), dict.fromkeys(("loss", "denoising", "reconstruction"), 0.0), []
+    # One step's worth is all of them, so that stratified times do not depend on batches.
+    objective = Objective(artist.diffusion, artist.path, images_per_step=count, device=artist.device)
     together = max(artist.batch, _SHOWN)  # The examples that are shown lie in the first batch.
     for first in range(0, count, together):
         if artist.should_stop():
             raise Stopped
         part = slice(first, min(first + together, count))
-        batch = _Part(network, part_of(held_out, part), first, artist)
+        batch = _Part(network, part_of(held_out, part), first, artist, objective)
         sums["loss"] += batch.loss()
         for level in spec.log_snr:
             sums["denoising"] += batch.error_at(level)[0] / len(spec.log_snr)
@@ -62,17 +64,16 @@ def validate(network: nn.Module, held_out: Batch, artist: Artist, spec: Evaluati
 class _Part:
     """Held-out examples with the noise that belongs to their numbers `first`, `first + 1`, ..."""
 
-    def __init__(self, network: nn.Module, batch: Batch, first: int, artist: Artist) -> None:
-        self.x0, self.artist, self.network = batch.x0, artist, artist.asking(network)
+    def __init__(self, network: nn.Module, batch: Batch, first: int, artist: Artist, objective: Objective) -> None:
+        self.x0, self.artist, self.objective, self.network = batch.x0, artist, objective, artist.asking(network)
         self.numbers = torch.arange(first, first + len(batch.x0), device=batch.x0.device)
         self.condition = artist.conditions.fixed(batch, artist.device, held_out=False, turns=self.numbers)
         self.eps = draws.normal(EVALUATION_SEED, "validation/noise", self.numbers, tuple(batch.x0.shape[1:]))
 
     def loss(self) -> float:
         """Sum over examples of the training objective at one fixed random time each."""
-        objective = Objective(self.artist.diffusion, self.artist.path, images_per_step=len(self.x0), device=self.artist.device)
-        noised = objective.noised(self.x0, EVALUATION_SEED, self.numbers, prefix="validation/")
-        return float(objective.losses(self.network, self.x0, noised, self.condition).sum())
+        noised = self.objective.noised(self.x0, EVALUATION_SEED, self.numbers, prefix="validation/")
+        return float(self.objective.losses(self.network, self.x0, noised, self.condition).sum())
 
     def error_at(self, log_snr: float, *, clip: bool = False) -> tuple[float, torch.Tensor, torch.Tensor]:
         """Sum over examples of the x0 error at a log-SNR, the noisy examples, and the estimates of x0."""

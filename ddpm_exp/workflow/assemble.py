@@ -48,14 +48,18 @@ def assemble(
     prepared: Prepared,
     seed: int,
     *,
+    initial: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda text: None,
 ) -> Runtime:
-    """The runtime at the first step. Initial weights depend on the seed alone, not on the device."""
+    """The runtime at the first step. Initial weights depend on the seed alone, not on the device.
+
+    `initial`: whether they are wanted as `training.init_from` says; False where others replace them at once, as on resuming.
+    """
     experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
     device = torch.device(prepared.machine.device)
     conditions = conditions_of(experiment, splits.facts)
-    network = build(experiment, splits.facts, seed).to(device)
+    network = build(experiment, splits.facts, seed, initial=initial).to(device)
     are_images = family_of(experiment.data) == "image"
     if are_images:
         network = network.to(memory_format=torch.channels_last)
@@ -92,11 +96,11 @@ def assemble(
     return Runtime(trainer, evaluator, artist, parameters)
 
 
-def build(experiment: Experiment, facts: Facts, seed: int) -> torch.nn.Module:
-    """The experiment's network on the CPU, with the initial weights of `seed`, or those that `training.init_from` names."""
+def build(experiment: Experiment, facts: Facts, seed: int, *, initial: bool = True) -> torch.nn.Module:
+    """The experiment's network on the CPU, with the weights of `seed`; with `initial`, those that `training.init_from` names."""
     torch.manual_seed(_initial_seed(seed))
     network = network_of(experiment, facts)
-    if experiment.training.init_from is not None:
+    if initial and experiment.training.init_from is not None:
         start_from(network, experiment.model, experiment.training.init_from)
     return network
 

@@ -33,7 +33,7 @@ def size_to_gpu(prepared: Prepared, display: Display) -> Prepared:
 
     def steps(micro_batch: int) -> Callable[[], None]:
         sliced = prepared.plan.but(micro_batch=micro_batch, accumulation=prepared.plan.images_per_step // micro_batch)
-        runtime = assemble(replace(prepared, plan=sliced), seed=0)
+        runtime = assemble(replace(prepared, plan=sliced), seed=0, initial=False)
 
         def step_and_draw() -> None:
             runtime.trainer.step()

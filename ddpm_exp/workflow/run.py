@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ddpm_exp.checkpoints.store import has_any
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.records.run_directory import RunDirectory
@@ -70,7 +71,8 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -
             display.note(f"reusing the finished run {run.path}; --fresh trains again")
             return outcome(run, "reused", seed)
         prepared = size_to_gpu(prepared, display)
-        runtime = assemble(prepared, seed, should_stop=interruption.asked, note=display.phase)
+        initial = run is None or not has_any(run.checkpoints)
+        runtime = assemble(prepared, seed, initial=initial, should_stop=interruption.asked, note=display.phase)
         run = begin(prepared, runtime, run, seed, options, display)
         return _sit(prepared, runtime, run, seed, options, display, interruption)
 

@@ -71,6 +71,13 @@ def test_errors_do_not_depend_on_how_held_out_images_are_batched() -> None:
         torch.testing.assert_close(found.reconstructions, whole.reconstructions)
 
 
+def test_stratified_times_do_not_depend_on_how_held_out_images_are_batched() -> None:
+    few = Batch(torch.zeros(20, 1, 8, 8), torch.arange(20) % 10, None)
+    network, diffusion = lively_network(), Diffusion(time_density="stratified")
+    whole, parts = (validate(network, few, tiny_artist(diffusion=diffusion, batch=batch), SPEC).values for batch in (20, 11))
+    assert parts["val/loss"] == pytest.approx(whole["val/loss"], rel=1e-5)
+
+
 def test_the_wording_that_an_image_is_shown_with_does_not_depend_on_batches() -> None:
     conditions = digit_conditions(Prompts())
     network = lively_network(conditions=conditions)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,19 @@ def test_a_training_goes_on_from_the_weights_it_was_given(folder: Path, undistur
     trained, before = started[1].tensors["network"], given[1].tensors["ema"]
     assert all((trained[name] - before[name]).abs().max() <= 1e-3 for name in before), "one step of a rate of 2e-4 away"
     assert not same(trained, before)
+
+
+def test_a_training_that_was_interrupted_goes_on_without_the_weights_it_began_with(folder: Path, undisturbed: Path) -> None:
+    source = folder / "given"
+    shutil.copytree(undisturbed, source)
+    write_tiny(
+        folder / "experiments",
+        f'training = Training(images_per_step=8, duration="6 steps", init_from="{source}", log_every="1 steps")',
+    )
+    loaded, stopping = load_experiment("experiments/adr_0001.py"), Watching(lambda images: os.kill(os.getpid(), signal.SIGTERM))
+    assert run_seed(loaded, 0, RunOptions(), stopping).state == "interrupted"
+    shutil.rmtree(source)
+    assert run_seed(loaded, 0, RunOptions(), Watching()).state == "finished"
 
 
 def refused(source: Path, **changes: Any) -> UserError:
