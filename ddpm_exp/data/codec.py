@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -38,9 +37,9 @@ class Codec(ABC):
     def frame(self, x: Tensor) -> pd.DataFrame:
         """The same as a table with one row per example."""
 
-    def write_csv(self, x: Tensor, path: Path) -> None:
-        """One row per example of float [N, *shape], after a row with the columns' names."""
-        self.frame(x).to_csv(path, index=False)
+    def csv(self, x: Tensor) -> bytes:
+        """A file with one row per example of float [N, *shape], after a row with the columns' names."""
+        return self.frame(x).to_csv(index=False).encode()
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

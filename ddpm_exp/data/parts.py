@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,6 @@ from torch import Tensor
 
 from ddpm_exp.data.examples import Batch
 from ddpm_exp.data.order import Draw
-
-Said = int | str | Sequence[int | str] | Mapping[str, float | Sequence[float]] | tuple[Tensor, Tensor | None]
-"""What a user says of one part, see `Conditions.said`."""
 
 
 @dataclass(frozen=True)

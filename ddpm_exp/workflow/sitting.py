@@ -111,8 +111,7 @@ class Sitting:
             paths.append(path)
         codec = self._prepared.splits.codec
         if codec is not None:
-            table = codec.frame(found.drawn).to_csv(index=False).encode()
-            paths.append(self._run.write_bytes(f"samples/samples-{images:010d}.csv", table))
+            paths.append(self._run.write_bytes(f"samples/samples-{images:010d}.csv", codec.csv(found.drawn)))
         self._run.metrics.append(images, values)
         self._sink.log(images, values)
         self._display.evaluated(images, values, paths)
