@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_exp.models.attention import CrossAttention
+from ddpm_exp.models.dropout import KeyedDropout
+from ddpm_exp.models.fused import fused_join
+from ddpm_exp.models.group_norm import Norm, without_bias
 
 NORM_EPS = 1e-6
 
@@ -39,27 +42,44 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conditioning = conditioning
         self.skip_scaling = skip_scaling
-        self.norm1 = nn.GroupNorm(groups, channels, eps=NORM_EPS)
+        self.norm1 = Norm(groups, channels, eps=NORM_EPS)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.embedding = nn.Linear(embedding, 2 * out if conditioning == "adagn" else out)
-        self.norm2 = nn.GroupNorm(groups, out, eps=NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.norm2 = Norm(groups, out, eps=NORM_EPS)
+        self.dropout = KeyedDropout(dropout)
         self.conv2 = nn.Conv2d(2 * out if conditioning == "concatenated" else out, out, 3, padding=1)
         self.shortcut = nn.Identity() if channels == out else nn.Conv2d(channels, out, 1)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """[B, out, H, W] from x [B, channels, H, W] and SiLU of the embedding, [B, embedding]."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        told = self.embedding(embedding)[:, :, None, None]
+    def forward(self, x: Tensor, embedding: Tensor, skip: Tensor | None = None) -> Tensor:
+        """[B, out, H, W] from x [B, channels, H, W], or x and `skip` that together have so many, and SiLU of the
+        embedding, [B, embedding]."""
+        if self.norm1.fused:
+            return self._fused(x, embedding, skip)
+        h, whole = self.norm1.with_input(x, skip, silu=True)
+        h = self._second(self.conv1(h), self.embedding(embedding), None)
+        return joined(self.shortcut(whole), self.conv2(h), scaled=self.skip_scaling)
+
+    def _second(self, h: Tensor, told: Tensor, bias: Tensor | None) -> Tensor:
+        """The second convolution's input, from the first's output, which lacks its `bias` if that is given."""
+        add = None if bias is None else bias.expand(len(h), -1)
         if self.conditioning == "additive":
-            h = self.dropout(F.silu(self.norm2(h + told)))
-        elif self.conditioning == "adagn":
+            add = told if add is None else told + add
+            return self.norm2.told(h, add=add, scale=None, shift=None, dropout=self.dropout)
+        if self.conditioning == "adagn":
             scale, shift = told.chunk(2, dim=1)
-            h = self.dropout(F.silu(self.norm2(h) * (1 + scale) + shift))
-        else:
-            h = self.dropout(F.silu(self.norm2(h)))
-            h = torch.cat([h, F.silu(told).to(h.dtype).expand(-1, -1, *h.shape[2:])], dim=1)
-        return joined(self.shortcut(x), self.conv2(h), scaled=self.skip_scaling)
+            return self.norm2.told(h, add=add, scale=scale, shift=shift, dropout=self.dropout)
+        h = self.norm2.told(h, add=add, scale=None, shift=None, dropout=self.dropout)
+        return torch.cat([h, F.silu(told).to(h.dtype)[:, :, None, None].expand(-1, -1, *h.shape[2:])], dim=1)
+
+    def _fused(self, x: Tensor, embedding: Tensor, skip: Tensor | None) -> Tensor:
+        """The same with biases added by kernels that read the activation anyway."""
+        h, whole = self.norm1.with_input(x, skip, silu=True)
+        h = self._second(without_bias(self.conv1, h), self.embedding(embedding), self.conv1.bias)
+        bias = self.conv2.bias
+        assert bias is not None
+        if isinstance(self.shortcut, nn.Conv2d) and self.shortcut.bias is not None:
+            whole, bias = without_bias(self.shortcut, whole), bias + self.shortcut.bias
+        return fused_join(whole, without_bias(self.conv2, h), bias, scaled=self.skip_scaling)
 
 
 class SelfAttention(nn.Module):
@@ -69,14 +89,15 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.skip_scaling = skip_scaling
-        self.norm = nn.GroupNorm(groups, channels, eps=NORM_EPS)
+        self.norm = Norm(groups, channels, eps=NORM_EPS)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.merge = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] from [B, C, H, W]."""
         batch, channels, height, width = x.shape
-        pixels = self.norm(x).flatten(2).transpose(1, 2)
+        h, x = self.norm.with_input(x)
+        pixels = h.flatten(2).transpose(1, 2)
         qkv = self.qkv(pixels).view(batch, height * width, 3, self.heads, channels // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, height * width, channels)
@@ -90,12 +111,13 @@ class TokenAttention(nn.Module):
     def __init__(self, channels: int, token_width: int, *, heads: int, groups: int, skip_scaling: bool = False) -> None:
         super().__init__()
         self.skip_scaling = skip_scaling
-        self.norm = nn.GroupNorm(groups, channels, eps=NORM_EPS)
+        self.norm = Norm(groups, channels, eps=NORM_EPS)
         self.look = CrossAttention(channels, token_width, heads)
 
     def forward(self, x: Tensor, tokens: Tensor, visible: Tensor | None) -> Tensor:
         """[B, C, H, W] from [B, C, H, W] and tokens [B, T, token_width], of which `visible`, bool [B, T], are there."""
-        pixels = self.norm(x).flatten(2).transpose(1, 2)
+        h, x = self.norm.with_input(x)
+        pixels = h.flatten(2).transpose(1, 2)
         branch = self.look(pixels, tokens, visible).transpose(1, 2).reshape(x.shape)
         return joined(x, branch, scaled=self.skip_scaling)
 
@@ -111,9 +133,17 @@ class Block(nn.Module):
         self.attention = attention
         self.token_attention = token_attention
 
-    def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None = None, visible: Tensor | None = None) -> Tensor:
-        """[B, out, H, W] from x [B, channels, H, W], SiLU of the embedding, [B, embedding], and the condition's tokens if any."""
-        h: Tensor = self.residual(x, embedding)
+    def forward(
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        tokens: Tensor | None = None,
+        visible: Tensor | None = None,
+        skip: Tensor | None = None,
+    ) -> Tensor:
+        """[B, out, H, W] from x [B, channels, H, W] (with `skip`), SiLU of the embedding, [B, embedding], and the condition's
+        tokens if any."""
+        h: Tensor = self.residual(x, embedding, skip)
         if self.attention is not None:
             h = self.attention(h)
         if self.token_attention is not None and tokens is not None:

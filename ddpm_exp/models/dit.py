@@ -9,6 +9,7 @@ from ddpm_exp.models.attention import CrossAttention
 from ddpm_exp.models.condition_parts import ClassFeatures
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
+from ddpm_exp.models.dropout import KeyedDropout
 from ddpm_exp.models.embeddings import TimeEmbedding
 from ddpm_exp.models.images import beside
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
@@ -40,12 +41,12 @@ class DiTBlock(nn.Module):
         self.attention_norm = plain_norm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.merge = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.look_norm = nn.LayerNorm(width, eps=NORM_EPS) if looks else None
         self.look = CrossAttention(width, width, heads) if looks else None
         self.network_norm = plain_norm(width)
         self.network = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(hidden, width)
+            nn.Linear(width, hidden), nn.GELU(approximate="tanh"), KeyedDropout(dropout), nn.Linear(hidden, width)
         )
 
     def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None = None, visible: Tensor | None = None) -> Tensor:

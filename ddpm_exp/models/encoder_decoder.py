@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
+from ddpm_exp.models.dropout import KeyedDropout
 from ddpm_exp.models.embeddings import TimeEmbedding
+from ddpm_exp.models.group_norm import Norm, without_bias
 from ddpm_exp.models.images import beside, image_shape
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_of_torch
 from ddpm_exp.models.inputs import ConditionInput
@@ -27,17 +29,21 @@ class Stage(nn.Module):
 
     def __init__(self, channels: int, out: int, embedding: int, *, dropout: float, halve: bool = False) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups_of(channels), channels)
+        self.norm1 = Norm(groups_of(channels), channels)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1, stride=2 if halve else 1)
         self.embedding = nn.Linear(embedding, out)
-        self.norm2 = nn.GroupNorm(groups_of(out), out)
-        self.dropout = nn.Dropout(dropout)
+        self.norm2 = Norm(groups_of(out), out)
+        self.dropout = KeyedDropout(dropout)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[B, out, H, W], or half the sides, from x [B, channels, H, W] and SiLU of the embedding, [B, embedding]."""
-        h = self.conv1(F.silu(self.norm1(x))) + self.embedding(embedding)[:, :, None, None]
-        result: Tensor = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        h, told = self.norm1(x, silu=True), self.embedding(embedding)
+        if self.norm2.fused and self.conv1.bias is not None:
+            h, told = without_bias(self.conv1, h), told + self.conv1.bias
+        else:
+            h = self.conv1(h)
+        result: Tensor = self.conv2(self.norm2.told(h, add=told, scale=None, shift=None, dropout=self.dropout))
         return result
 
 
@@ -74,7 +80,7 @@ class EncoderDecoderNetwork(ConditionedNetwork):
         self.encoder = nn.ModuleList([stage(quarter, quarter), stage(quarter, half, halve=True)])
         self.middle = stage(half, wide, halve=True)
         self.decoder = nn.ModuleList([stage(wide + half, half), stage(half + quarter, quarter)])
-        self.last_norm = nn.GroupNorm(groups_of(quarter), quarter)
+        self.last_norm = Norm(groups_of(quarter), quarter)
         self.last = nn.Conv2d(quarter, outputs * colours, 3, padding=1)
 
         initial_weights(self, spec.initialization, default=weights_of_torch)
@@ -97,5 +103,5 @@ class EncoderDecoderNetwork(ConditionedNetwork):
         for stage in self.decoder:
             h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding)
-        result: Tensor = self.last(F.silu(self.last_norm(h)))
+        result: Tensor = self.last(self.last_norm(h, silu=True))
         return result

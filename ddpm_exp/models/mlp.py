@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ddpm_exp.models.attention import CrossAttention
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
+from ddpm_exp.models.dropout import KeyedDropout
 from ddpm_exp.models.embeddings import TimeEmbedding
 from ddpm_exp.models.images import beside
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_of_torch
@@ -41,7 +42,7 @@ class MLPBlock(nn.Module):
         if conditioning != "concatenated":
             self.embedding = nn.Linear(embedding, 2 * width if conditioning == "adaln" else width)
         self.linear1 = nn.Linear(width + (embedding if conditioning == "concatenated" else 0), width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.linear2 = nn.Linear(width, width)
         self.look_norm = nn.LayerNorm(width) if heads else None
         self.look = CrossAttention(width, embedding, heads) if heads else None

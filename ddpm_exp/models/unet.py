@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ddpm_exp.models.blocks import (
     NORM_EPS,
@@ -20,6 +18,7 @@ from ddpm_exp.models.blocks import (
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.embeddings import TimeEmbedding
+from ddpm_exp.models.group_norm import Norm
 from ddpm_exp.models.images import beside, image_shape
 from ddpm_exp.models.initial import initial_weights, start_at_zero, weights_like_ddpm
 from ddpm_exp.models.inputs import ConditionInput
@@ -74,7 +73,7 @@ class UNetNetwork(ConditionedNetwork):
             if level > 0:
                 self.doublings.append(Double(channels) if spec.resample == "conv" else Repeat())
 
-        self.last_norm = nn.GroupNorm(spec.groups, channels, eps=NORM_EPS)
+        self.last_norm = Norm(spec.groups, channels, eps=NORM_EPS)
         self.last = nn.Conv2d(channels, outputs * colours, 3, padding=1)
         self._initial_weights()
         self.condition = condition
@@ -132,8 +131,8 @@ class UNetNetwork(ConditionedNetwork):
             h = self._run(block, h, embedding, told.tokens, told.visible)
         for level, blocks in enumerate(self.up):
             for block in blocks:  # type: ignore[attr-defined]
-                h = self._run(block, torch.cat([h, skips.pop()], dim=1), embedding, told.tokens, told.visible)
+                h = self._run(block, h, embedding, told.tokens, told.visible, skips.pop())
             if level < len(self.doublings):
                 h = self.doublings[level](h)
-        result: Tensor = self.last(F.silu(self.last_norm(h)))
+        result: Tensor = self.last(self.last_norm(h, silu=True))
         return result

@@ -94,6 +94,10 @@ class Hardware(Spec):
     cuda_graph: bool = True
     """On CUDA, capture forward and backward of a micro-batch as one graph: far fewer launches, the same result."""
 
+    fused_kernels: bool = True
+    """On CUDA from capability 7.5, compute GroupNorm with SiLU, dropout and the sums around it in one pass each over the
+    activations (Triton). Less memory, fewer roundings than op by op, which False means."""
+
     compile: bool = False
     """`torch.compile` the network: faster on long runs, minutes to start."""
 

@@ -9,8 +9,10 @@ from torch import nn
 
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.network import Condition
 from ddpm_exp.diffusion.objective import Objective
+from ddpm_exp.models.dropout import share_keys
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.precision import autocast
@@ -28,6 +30,9 @@ class MicroStep:
     seed: int
     device: torch.device
 
+    def __post_init__(self) -> None:
+        self._dropout = share_keys(self.network)
+
     def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """`ordinals` and `index` (which training example each is): int64 [B] on the device; `scale`: the loss scale.
 
@@ -36,6 +41,7 @@ class MicroStep:
         batch = self.batches.gather(index, ordinals)
         noised = self.objective.noised(batch.x0, self.seed, ordinals)
         condition = self.conditions.train(batch, self.seed, ordinals)
+        self._dropout.words = draws.integers(self.seed, "dropout", ordinals, 2**31).to(torch.int32)
         losses = self.objective.losses(self._ask, batch.x0, noised, condition)
         loss = losses.sum() / self.plan.images_per_step
         torch.autograd.backward(loss * scale)
@@ -49,8 +55,7 @@ class MicroStep:
 class GraphedMicroStep:
     """The same, captured once as a CUDA graph and replayed: one launch instead of some two thousand.
 
-    The first call runs op by op (libraries initialise themselves), the second captures. Network dropout follows
-    `torch.manual_seed` before each call in both, because a replay reads the generator's seed.
+    The first call runs op by op (libraries initialise themselves), the second captures.
     """
 
     def __init__(self, eager: MicroStep) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from ddpm_exp.spec.training import Training
 from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
 from ddpm_exp.training.micro_step import GraphedMicroStep, MicroStep
+from ddpm_exp.training.optimizer import build_optimizer
 from ddpm_exp.training.precision import LossScale
 from ddpm_exp.training.rate import learning_rate
 from ddpm_exp.training.statistics import Statistics
@@ -31,7 +31,7 @@ class Trainer:
     """The state of one training: weights, optimizer, average, loss scale, images seen; and the step that advances it.
 
     Each random draw is keyed by (seed, purpose, ordinal of the image in the run), so the step's result does not depend
-    on how often the training was interrupted. Network dropout is keyed by the first ordinal of each micro-batch.
+    on how often the training was interrupted, nor on how it is sliced.
     """
 
     def __init__(self, micro_step: MicroStep, *, training: Training, length: Length, cuda_graph: bool) -> None:
@@ -47,13 +47,7 @@ class Trainer:
         # Gradients live as long as the trainer: a captured graph writes to their addresses.
         for weight in self._parameters:
             weight.grad = torch.zeros_like(weight)
-        self.optimizer = torch.optim.AdamW(
-            self._parameters,
-            lr=training.learning_rate,
-            betas=training.betas,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
+        self.optimizer = build_optimizer(training, self.network, self._plan.precision)
         self.ema = Ema(self.network) if training.averages else None
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
@@ -80,7 +74,6 @@ class Trainer:
         for first in range(self.images_seen, self.images_seen + self._plan.images_per_step, micro):
             ordinals = torch.arange(first, first + micro)
             index = self._batches.index(ordinals).to(self._device, non_blocking=True)
-            torch.manual_seed(_dropout_key(self._seed, first))
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), index, self.loss_scale.scale)
         self._update(loss, gradients, self.rate() if rate is None else rate)
         self.objective.end_step()
@@ -107,14 +100,8 @@ class Trainer:
             torch._foreach_mul_(gradients, (self._spec.gradient_clip / (norm + 1e-6)).clamp(max=1.0))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # The fused optimizer reads this attribute (as GradScaler sets it) and leaves weights and moments alone where it is 1.
+        # The optimizer reads this attribute (as GradScaler sets it) and leaves weights and moments alone where it is 1.
         self.optimizer.found_inf = bad  # type: ignore[attr-defined]
         self.optimizer.step()
         self.loss_scale.update(bad)
         self.statistics.add(loss, norm, bad)
-
-
-def _dropout_key(seed: int, ordinal: int) -> int:
-    """A 63-bit seed for the network's own dropout in the micro-batch that begins at `ordinal`."""
-    digest = hashlib.blake2b(f"dropout/{seed}/{ordinal}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1

@@ -16,6 +16,8 @@ from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.memory.estimate import sampling_batch
+from ddpm_exp.models.fused import available
+from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.spec.data import Images, family_of
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
@@ -63,6 +65,8 @@ def assemble(
     are_images = family_of(experiment.data) == "image"
     if are_images:
         network = network.to(memory_format=torch.channels_last)
+    if experiment.hardware.fused_kernels:
+        fuse(network, available(device))
     parameters = sum(weight.numel() for weight in network.parameters())
     if experiment.hardware.compile:
         network.compile()
