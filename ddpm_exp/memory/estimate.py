@@ -20,6 +20,7 @@ from ddpm_exp.spec.data import class_count, family_of, training_images
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, find_gpu
 from ddpm_exp.spec.training import Precision
+from ddpm_exp.training.optimizer import state_bytes, step_bytes
 
 UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.25, "cuda, fp32": 0.35}
 """Relative; `docs/memory.md` shows what it comes from. fp32 convolutions with few channels may take a workspace nobody predicts."""
@@ -52,7 +53,7 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     setting = _setting(experiment, gpu, precision)
     device = "cuda" if is_cuda(gpu) else "cpu"
     own = _sizes(setting)
-    resident = _resident(experiment, own, device)
+    resident = _resident(experiment, setting, own, device)
     moment, alive = _training(setting).peak(micro_batch)
     held = alive if device == "cuda" and experiment.hardware.cuda_graph else {}
     batch, sampling = _sampling(experiment, setting, gpu, resident, held, min(FEWEST_SAMPLED, micro_batch))
@@ -121,18 +122,19 @@ def _letters(k: int) -> str:
     return chr(97 + k // 26) + chr(97 + k % 26)
 
 
-def _resident(experiment: Experiment, own: Sizes, device: str) -> Bytes:
-    """What is alive at every moment of a run."""
+def _resident(experiment: Experiment, setting: Setting, own: Sizes, device: str) -> Bytes:
+    """What is alive at every moment of a run. Muon's temporaries are counted as if they were: a captured step keeps its memory."""
     shape, data = shape_of(experiment.data, experiment.condition), training_images(experiment.data) or 0
     one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
     ema = experiment.training.averages
+    kept, taken = _of_optimizer(setting, experiment.training.optimizer)
     return {
         "weights": own.parameters + own.buffers,
         "gradients": own.parameters,
-        "optimizer": 2 * own.parameters,
+        "optimizer": kept,
         "ema": own.parameters + own.buffers if ema else 0,
         "data": data * one,
-        "workspace": CUBLAS_WORKSPACE if device == "cuda" else 0,
+        "workspace": taken + (CUBLAS_WORKSPACE if device == "cuda" else 0),
     }
 
 
@@ -151,6 +153,13 @@ def _training(setting: Setting) -> Moments:
 @lru_cache(maxsize=128)
 def _forward(setting: Setting) -> Moments:
     return Moments(lambda images: sampling_trace(setting, images))
+
+
+@lru_cache(maxsize=128)
+def _of_optimizer(setting: Setting, kind: str) -> tuple[int, int]:
+    """Bytes that the optimizer keeps, and those that its step takes for itself."""
+    network = meta_network(setting)
+    return state_bytes(kind, network), step_bytes(kind, network)
 
 
 @lru_cache(maxsize=128)

@@ -24,7 +24,7 @@ _OF_RATES = {
 
 
 class Training(Spec):
-    """AdamW on the loss of `Diffusion`. Learning rate, EMA and duration are functions of images seen, not of steps."""
+    """An optimizer on the loss of `Diffusion`. Learning rate, EMA and duration are functions of images seen, not of steps."""
 
     images_per_step: Annotated[int, Ge(1)] = 128
     """Images that one optimizer step averages over, on all devices together. Never changed to fit memory:
@@ -58,11 +58,19 @@ class Training(Spec):
     step_factor: Annotated[float, Gt(0), Lt(1)] = 0.1
     """What a step multiplies the rate by. Guide 000: 0.1."""
 
+    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
+    """`adamw`: Loshchilov & Hutter 2019. `adam`: Kingma & Ba 2015, whose weight decay is added to the gradient. `muon`: orthogonal
+    updates of hidden matrices and convolutions (Jordan et al. 2024), scaled so that rates of AdamW carry over (Liu et al. 2025,
+    eq. 4), and AdamW for embeddings, first and last layers, norms and biases."""
+
     weight_decay: Annotated[float, Ge(0), Le(1)] = 0.0
-    """Decoupled weight decay of AdamW. Guide 002 uses 0.01."""
+    """Decoupled weight decay of AdamW and Muon; of Adam, the factor of the weights in the gradient. Guide 002 uses 0.01."""
 
     betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.999)
-    """Decay of AdamW's first and second moments."""
+    """Decay of Adam's and AdamW's first and second moments."""
+
+    muon_momentum: Annotated[float, Ge(0), Lt(1)] = 0.95
+    """Decay of Muon's momentum."""
 
     gradient_clip: Annotated[float, Gt(0)] | None = 1.0
     """Largest norm of the whole gradient; None leaves it as it is. Guide 003: 0.5 to 2; guide 001 clips at 0.5."""
@@ -98,6 +106,7 @@ class Training(Spec):
     @model_validator(mode="after")
     def _rate_fields_belong(self) -> Training:
         require_belonging(self, self.rate, _OF_RATES, kind="rate")
+        require_belonging(self, self.optimizer, {"muon_momentum": ("muon",)}, kind="optimizer")
         if self.rate == "inverse-sqrt" and self.warmup.startswith("0 "):
             raise broken(
                 "inverse-sqrt falls from the peak that warm-up ends at, and without warm-up there is none",

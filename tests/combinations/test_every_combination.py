@@ -113,9 +113,14 @@ def covering(possible: dict[tuple[str, str, str, str], Diffusion]) -> Iterator[C
 
 def test_a_pairwise_covering_array_of_what_passes_trains_and_samples(possible):
     tried: set[Pair] = set()
+    optimizers = itertools.cycle(("adamw", "adam", "muon"))
+    by: set[tuple[str, str]] = set()
     for choice in covering(possible):
         condition = conditions(NETWORKS[choice.network][1])[choice.condition]
-        runtime = assemble(prepared_on_cpu(experiment(possible[choice[:4]], choice.sampler, choice.network, condition)), 0)
+        whole = experiment(possible[choice[:4]], choice.sampler, choice.network, condition)
+        whole = whole.but(training=whole.training.but(optimizer=next(optimizers)))
+        by.add((choice.network, whole.training.optimizer))
+        runtime = assemble(prepared_on_cpu(whole), 0)
         train = runtime.evaluator.splits.train
         try:
             runtime.trainer.step()
@@ -132,3 +137,4 @@ def test_a_pairwise_covering_array_of_what_passes_trains_and_samples(possible):
     parts = {part for pair in tried for part in pair}
     everything = (PATHS, PREDICTIONS, WEIGHTS, DENSITIES, SAMPLERS, NETWORKS, conditions(NETWORKS["unet"][1]))
     assert parts == {(name, part) for name, axis in zip(Choice._fields, everything, strict=True) for part in axis}
+    assert by == set(itertools.product(NETWORKS, ("adamw", "adam", "muon")))

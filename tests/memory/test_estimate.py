@@ -186,3 +186,14 @@ def test_an_estimate_neither_needs_nor_starts_cuda() -> None:
         "assert len(p.plan_table(e, CATALOGUE[-2:])) == 2\nassert not torch.cuda.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, check=True, timeout=120)
+
+
+def test_the_optimizers_bytes_follow_the_optimizer() -> None:
+    terms = {
+        kind: estimate(experiment(training=Training(images_per_step=64, optimizer=kind)), T4, "fp16", 4).terms
+        for kind in ("adamw", "adam", "muon")
+    }
+    weights = terms["adamw"]["gradients"]
+    assert terms["adam"] == terms["adamw"] and terms["adam"]["optimizer"] == 2 * weights
+    assert weights < terms["muon"]["optimizer"] < 1.5 * weights, "hidden matrices, most of the network, have one momentum"
+    assert terms["muon"]["workspace"] > terms["adamw"]["workspace"]

@@ -1,0 +1,56 @@
+"""The optimizer of a training, and what it keeps for each weight. Knows no schedule: the rate is set before every step."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ddpm_exp.spec.training import Precision, Training
+from ddpm_exp.training.muon import Muon
+
+_NOT_HIDDEN = ("first", "last", "time", "condition")
+"""Children of every network that are no hidden layers: they read the data, write the answer, or embed what the network is told."""
+
+
+def build_optimizer(training: Training, network: nn.Module, precision: Precision) -> torch.optim.Optimizer:
+    """`training.optimizer` over the weights of `network` that learn.
+
+    Each reads `found_inf`, a scalar tensor that is set before `step`, and leaves weights and state alone where it is 1, without
+    waiting for the device. `adam` adds weight_decay x weight to the gradient (L2), `adamw` and `muon` take weight_decay x rate
+    off the weight itself (Loshchilov & Hutter 2019). `precision`: in bf16, Muon's products of matrices are too.
+    """
+    fields = {"lr": training.learning_rate, "betas": training.betas, "weight_decay": training.weight_decay}
+    if training.optimizer == "muon":
+        matrices, others = split(network)
+        return Muon(matrices, others, momentum=training.muon_momentum, half=precision == "bf16", **fields)  # type: ignore[arg-type]
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    if training.optimizer == "adam":
+        return torch.optim.Adam(learning, fused=True, **fields)  # type: ignore[arg-type]
+    return torch.optim.AdamW(learning, fused=True, **fields)  # type: ignore[arg-type]
+
+
+def split(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Weights of hidden linear layers and convolutions, which are matrices; and all others that learn (Jordan et al. 2024)."""
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    hidden = {
+        id(module.weight)
+        for name, module in network.named_modules()
+        if isinstance(module, layers) and name.split(".")[0] not in _NOT_HIDDEN
+    }
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    return [weight for weight in learning if id(weight) in hidden], [weight for weight in learning if id(weight) not in hidden]
+
+
+def state_bytes(kind: str, network: nn.Module) -> int:
+    """Bytes that the optimizer `kind` keeps between steps, without its few counters. `network` may be on the meta device."""
+    matrices, others = split(network) if kind == "muon" else ([], list(network.parameters()))
+    return _bytes(matrices) + 2 * _bytes(others)
+
+
+def step_bytes(kind: str, network: nn.Module) -> int:
+    """Bytes that a step of the optimizer takes for itself and gives back: none for the fused ones."""
+    return Muon.temporary_bytes(split(network)[0]) if kind == "muon" else 0
+
+
+def _bytes(weights: list[nn.Parameter]) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad)
