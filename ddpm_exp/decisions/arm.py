@@ -31,6 +31,9 @@ class Run:
 
     message: str = ""
     images_seen: int = 0
+    stopped_early: bool = False
+    """Finished before its planned end, at `images_seen`, because a measure no longer got better."""
+
     hours: float | None = None
     """Time spent in training and evaluation; None where the run does not say."""
 
@@ -63,7 +66,7 @@ class Run:
     def images_at(self, amount: str | None) -> int:
         """`amount` (None: the end) in images seen of this run."""
         if amount is None:
-            return self.units["total_images"]
+            return self.images_seen if self.stopped_early else self.units["total_images"]
         return to_images(amount, images_per_step=self.units["images_per_step"], images_per_epoch=self.units["images_per_epoch"])
 
     def value(self, metric: str, images: int) -> float | None:
@@ -197,6 +200,7 @@ def read_run(directory: RunDirectory) -> Run:
         state=status.state,
         message=status.message,
         images_seen=status.images_seen,
+        stopped_early="stopped_early" in status.facts,
         hours=status.seconds / 3600 or None,
         series={metric: tuple(sorted(points.items())) for metric, points in series.items()},
     )

@@ -77,6 +77,18 @@ def refuse_losses(metric: str, variant: Arm, baseline: Arm) -> None:
         )
 
 
+def early_ends(arm: Arm) -> list[str]:
+    """A sentence if runs of `arm` that count ended before their time: its values at the end are then of less training."""
+    ended = [run for run in arm.counted.values() if run.stopped_early]
+    if not ended:
+        return []
+    which = ", ".join(f"seed {run.seed} after {run.images_seen:,} of {run.units['total_images']:,} images" for run in ended)
+    return [
+        f"{arm.experiment_id} stopped early ({which}): its values at the end are those of its last evaluation, and are compared "
+        "with values after another amount of training"
+    ]
+
+
 def _settings(arm: Arm) -> dict[str, Any]:
     """The arm's data and evaluation keys that decide what is measured."""
     sections: dict[str, type[Spec]] = {"evaluation": Evaluation, "evaluation.fid": FID}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ddpm_exp.decisions.arm import Arm, seeds_in_words
-from ddpm_exp.decisions.comparable import refuse_losses, require_comparable
+from ddpm_exp.decisions.comparable import early_ends, refuse_losses, require_comparable
 from ddpm_exp.decisions.judged import Judged, judge_criterion
 from ddpm_exp.spec.decision import Criterion, Decision
 from ddpm_exp.spec.errors import UserError
@@ -91,7 +91,7 @@ def judge(decision: Decision, variant: Arm, baseline: Arm | None, *, criteria_ha
         done,
         planned,
         variant.hours + (baseline.hours if baseline else 0.0),
-        _cautions(variant, criteria_hash),
+        _cautions(variant, criteria_hash) + tuple(sentence for arm in needed for sentence in early_ends(arm)),
     )
 
 

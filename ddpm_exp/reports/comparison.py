@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ddpm_exp.decisions import statistics
 from ddpm_exp.decisions.arm import Arm, seeds_in_words
-from ddpm_exp.decisions.comparable import refuse_losses, require_comparable
+from ddpm_exp.decisions.comparable import early_ends, refuse_losses, require_comparable
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.metrics import METRICS, Metric
 
@@ -70,6 +70,7 @@ def compare(a: Arm, b: Arm | None = None) -> Comparison:
         require_comparable(a, b)
     rows = [row for metric in METRICS if (row := _row(metric, a, b)) is not None]
     notes = [note for arm in (a, *([b] if b else [])) if (note := _seeds_note(arm))]
+    notes += [sentence for arm in (a, *([b] if b else [])) for sentence in early_ends(arm)]
     return Comparison(a.experiment_id, b.experiment_id if b else None, tuple(rows), tuple(notes))
 
 

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from ddpm_exp.spec.base import EXECUTION, Spec, broken, require_belonging
 from ddpm_exp.spec.progress import Amount, PositiveAmount, to_images
+from ddpm_exp.spec.stopping import EarlyStopping
 
 Precision = Literal["fp32", "bf16", "fp16"]
 """Arithmetic of the network's matrix products; weights, optimizer and schedule stay in fp32."""
@@ -99,6 +100,9 @@ class Training(Spec):
     init_from: str | None = None
     """Where the initial weights come from: a folder of a diffusers UNet2DModel (or of a pipeline with one), or the directory
     of a finished run, whose averaged weights are taken. All must be found there in the same shapes. None: fresh ones."""
+
+    stop_early: EarlyStopping | None = None
+    """Ends the run when a measure on held-out examples no longer gets better; None: `duration` alone ends it."""
 
     stop_after_bad_steps: Annotated[int, Ge(1)] = 20
     """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops."""

@@ -43,6 +43,9 @@ class Callbacks:
     should_stop: Callable[[], bool]
     """Asked after every step; True ends the loop early."""
 
+    complete: Callable[[], bool] = lambda: False
+    """Asked after `on_images`; True ends the loop as if the training had its whole length."""
+
 
 def train(
     trainer: Trainer,
@@ -52,7 +55,7 @@ def train(
     stop_after_bad_steps: int,
     callbacks: Callbacks,
 ) -> bool:
-    """Step until `trainer.length.total_images`; True when it got there, False when it was asked to stop.
+    """Step until `trainer.length.total_images`; True when it got there or is complete, False when it was asked to stop.
 
     Raises RunError after `stop_after_bad_steps` non-finite steps in a row (noticed at the next log).
     """
@@ -77,6 +80,10 @@ def train(
             clock = Clock()
         if call:
             callbacks.on_images(now)
+            if callbacks.complete():
+                if not log:
+                    _log(trainer, clock, callbacks, stop_after_bad_steps)
+                return True
         if asked and not done:
             return False
         clock.start()

@@ -13,6 +13,7 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.early import STOPPED_EARLY, ended_early, in_words
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.record import run_page, summary_of
 
@@ -23,7 +24,13 @@ def finish(
     """Everything that a complete run records once. It ends in state "finished" before its page is written, which counts it."""
     if prepared.experiment.evaluation.fid is not None and not run.metrics.series("samples/fid"):
         _measure_fid(prepared, runtime, run, sink, display)
-    run.set_status("finished", images_seen=prepared.units.total_images, seconds=seconds())
+    early = ended_early(prepared, run)
+    if early is None:
+        run.set_status("finished", images_seen=prepared.units.total_images, seconds=seconds())
+    else:
+        why = in_words(prepared, early)
+        run.set_status("finished", images_seen=early.images, seconds=seconds(), message=why, **{STOPPED_EARLY: early.images})
+        display.note(why)
     run.write_text("adr.md", run_page(prepared, runtime.parameters, run))
     sink.summary(summary_of(prepared, run))
     sink.artifact(run.record())
@@ -33,7 +40,7 @@ def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: 
     spec = prepared.experiment.evaluation.fid
     if spec is None:
         return
-    total = prepared.units.total_images
+    total = runtime.trainer.images_seen
     display.phase(f"FID: drawing {spec.images:,} images")
     train = prepared.splits.train
     numbers = torch.arange(spec.images)

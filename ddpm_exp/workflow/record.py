@@ -9,6 +9,7 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.identity import criteria_hash
 from ddpm_exp.workflow.arms import arms_of
+from ddpm_exp.workflow.early import STOPPED_EARLY
 from ddpm_exp.workflow.judge import page_of
 from ddpm_exp.workflow.prepare import Prepared
 
@@ -22,6 +23,8 @@ def run_page(prepared: Prepared, parameters: int, run: RunDirectory) -> str:
             return f"# {prepared.loaded.id}\n\nThe runs cannot be judged: {error}\n"
     lines = [f"# {prepared.loaded.id}: {prepared.loaded.class_name}", "", "A run without a decision.", ""]
     lines += [f"- parameters: {parameters:,}", f"- seed: {run.manifest.seed}", f"- science hash: {prepared.science_hash}", ""]
+    if STOPPED_EARLY in run.status().facts:
+        lines += [f"It {run.status().message}.", ""]
     lines += ["| metric | last value |", "|---|---|"]
     lines += [f"| {name} | {value:.6g} |" for name, value in sorted(last_values(run).items())]
     return "\n".join(lines) + "\n"
@@ -30,6 +33,8 @@ def run_page(prepared: Prepared, parameters: int, run: RunDirectory) -> str:
 def summary_of(prepared: Prepared, run: RunDirectory) -> dict[str, Any]:
     """For W&B: the last value of every metric, and how each criterion stands with the runs on this disk."""
     summary: dict[str, Any] = {f"final/{name}": value for name, value in last_values(run).items()}
+    if STOPPED_EARLY in run.status().facts:
+        summary[STOPPED_EARLY] = run.status().message
     verdict = _verdict(prepared, run)
     if verdict is not None:
         summary["verdict"] = verdict.outcome

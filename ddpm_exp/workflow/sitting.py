@@ -12,8 +12,11 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.training.loop import Callbacks, train
 from ddpm_exp.training.state import to_checkpoint
+from ddpm_exp.training.stopping import Early
+from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.display import Display, Progress
+from ddpm_exp.workflow.early import ended_early
 from ddpm_exp.workflow.prepare import Prepared
 
 _EVALUATED = "val/denoising"
@@ -40,6 +43,7 @@ class Sitting:
         self._started, self._first_images = time.monotonic(), runtime.trainer.images_seen
         self._training_since = self._started
         self._seconds_before = run.status().seconds
+        self._early: Early | None = None
 
     def go(self) -> bool:
         """Continue from where the trainer is; True when the run is complete, False when stopped (and resumable)."""
@@ -47,20 +51,24 @@ class Sitting:
         self._run.set_status("running", images_seen=trainer.images_seen, total_images=total)
         try:
             self._evaluate_if_due(trainer.images_seen)
+            self._early = ended_early(self._prepared, self._run)
             self._training_since = time.monotonic()
-            complete = not self._asked() and train(
-                trainer,
-                log_images=self._log_images,
-                stops=(self._checkpoint_images, self._evaluate_images),
-                stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
-                callbacks=Callbacks(on_log=self._on_log, on_images=self._on_images, should_stop=self._asked),
-            )
+            complete = self._early is not None or self._train(trainer)
         except Stopped:
             # Not one step further: the next sitting begins with the evaluation that this one broke off.
             complete = False
         if not complete:
             self._checkpoint()
         return complete
+
+    def _train(self, trainer: Trainer) -> bool:
+        return not self._asked() and train(
+            trainer,
+            log_images=self._log_images,
+            stops=(self._checkpoint_images, self._evaluate_images),
+            stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
+            callbacks=Callbacks(self._on_log, self._on_images, self._asked, complete=lambda: self._early is not None),
+        )
 
     @property
     def seconds(self) -> float:
@@ -82,8 +90,9 @@ class Sitting:
 
     def _on_images(self, images: int) -> None:
         self._evaluate_if_due(images)
+        self._early = ended_early(self._prepared, self._run)
         total = self._prepared.units.total_images
-        if images >= total or images % self._checkpoint_images == 0:
+        if images >= total or self._early is not None or images % self._checkpoint_images == 0:
             self._checkpoint()
 
     def _evaluate_if_due(self, images: int) -> None:

@@ -54,6 +54,7 @@ def shrink(experiment: Experiment) -> Experiment:
             log_every="1 steps",
             checkpoint_every="2 steps",
             init_from=None,
+            stop_early=None,
         ),
         sampling=experiment.sampling.but(steps=min(3, experiment.sampling.steps), guide=None),
         evaluation=evaluation.but(

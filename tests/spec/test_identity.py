@@ -20,6 +20,7 @@ from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.identity import SCHEMA_VERSION, criteria_hash, flat, science, science_hash
 from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
 from ddpm_exp.spec.sampling import Sampling
+from ddpm_exp.spec.stopping import EarlyStopping
 from ddpm_exp.spec.training import Training
 from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
@@ -32,12 +33,15 @@ EXECUTION = {
     "training.checkpoint_every (Training)",
     "training.log_every (Training)",
     "evaluation.fid.weights (FID)",
-    *(f"hardware.{name} (Hardware)" for name in ("gpu", "devices", "micro_batch", "headroom", "workers", "compile", "cuda_graph")),
+    *(
+        f"hardware.{name} (Hardware)"
+        for name in ("gpu", "devices", "micro_batch", "headroom", "workers", "compile", "cuda_graph", "fused_kernels")
+    ),
     *(f"tracking.{name} (Tracking)" for name in ("wandb", "project", "entity", "tags")),
 }
 """Every field that is not science; a new one must be added here by a person who thought about it."""
 
-FULL = Experiment().but(evaluation=Evaluation(fid=FID()))
+FULL = Experiment().but(evaluation=Evaluation(fid=FID()), training=Training(stop_early=EarlyStopping()))
 STARTS = [
     FULL.but(data=data, condition=condition)
     for data, condition in (
