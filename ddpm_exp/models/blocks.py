@@ -98,8 +98,9 @@ class SelfAttention(nn.Module):
         batch, channels, height, width = x.shape
         h, x = self.norm.with_input(x)
         pixels = h.flatten(2).transpose(1, 2)
+        # Unbound in the middle: the gradients of the three are then put together where they belong, in one copy.
         qkv = self.qkv(pixels).view(batch, height * width, 3, self.heads, channels // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, height * width, channels)
         branch = self.merge(seen).transpose(1, 2).reshape(batch, channels, height, width)
         return joined(x, branch, scaled=self.skip_scaling)
@@ -181,7 +182,7 @@ class Double(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, 2 H, 2 W] from [B, C, H, W]."""
-        result: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        result: Tensor = self.conv(doubled(x))
         return result
 
 
@@ -190,6 +191,12 @@ class Repeat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, 2 H, 2 W] from [B, C, H, W]."""
+        return doubled(x)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Each pixel four times, [B, C, 2 H, 2 W], in x's own type: autocast would copy pixels as float32."""
+    with torch.autocast(x.device.type, enabled=False):
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 

@@ -60,7 +60,8 @@ class DiTBlock(nn.Module):
 
     def _attend(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width)
         merged: Tensor = self.merge(seen)
         return merged

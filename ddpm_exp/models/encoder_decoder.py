@@ -6,8 +6,8 @@ from math import gcd
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ddpm_exp.models.blocks import doubled
 from ddpm_exp.models.conditioned import ConditionedNetwork
 from ddpm_exp.models.conditions import ConditionEncoder
 from ddpm_exp.models.dropout import KeyedDropout
@@ -101,7 +101,7 @@ class EncoderDecoderNetwork(ConditionedNetwork):
             skips.append(h)
         h = self._run(self.middle, h, embedding)
         for stage in self.decoder:
-            h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = doubled(h)
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding)
         result: Tensor = self.last(self.last_norm(h, silu=True))
         return result

@@ -5,15 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 _LANES = 64
-"""Channels that a program reads at once: 128 bytes in 16-bit types, a line of the cache."""
+"""Channels that a program reads at once where it can: 128 bytes in 16-bit types, a line of the cache."""
 
-_ROWS = 64
+_IN_REGISTERS = 32768
+"""Elements of a tile of 32 warps that stay in registers."""
+
+_MOST_PIXELS = 1024
+"""More pixels than this are read twice."""
+
+
+class Tile(NamedTuple):
+    """What one program of a norm kernel takes."""
+
+    rows: int
+    groups: int
+    warps: int
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,8 @@ class FusedNorm(torch.autograd.Function):
         dwhole = None if dwhole is None else _dense(dwhole.to(x.dtype))
         dx = torch.empty_like(x)
         dskip = None if skip is None else torch.empty_like(skip)
-        dweight, dbias = (torch.empty(n, channels, device=x.device) for _ in range(2))
+        parts = torch.empty(2, n, channels, device=x.device)
+        dweight, dbias = parts
         dtold = None if told is None else torch.empty(n, channels, device=x.device)
         if not x.is_meta:
             _launch(_kernels().norm_backward, x, skip, channels, weight, job)(
@@ -82,7 +95,7 @@ class FusedNorm(torch.autograd.Function):
                 dx, _or(dskip, x), dweight, dbias, _or(dtold, dbias), TOLD=told is not None, THROUGH=dwhole is not None,
             )  # fmt: skip
         if weight.dim() == 1:
-            dweight, dbias = dweight.sum(0), dbias.sum(0)
+            dweight, dbias = _over_images(parts)
         dtold = None if dtold is None or told is None else dtold.to(told.dtype)
         return dx, dskip, dtold, dweight.to(weight.dtype), dbias.to(bias.dtype), None, None
 
@@ -106,7 +119,7 @@ class FusedJoin(torch.autograd.Function):
         grad = _dense(grad)
         if ctx.scale != 1.0:
             grad = grad * ctx.scale
-        return grad.to(of_x), grad.to(of_branch), grad.sum((0, 2, 3), dtype=torch.float32).to(of_bias), None
+        return grad.to(of_x), grad.to(of_branch), _over_pixels(grad).to(of_bias), None
 
 
 def fused_norm(
@@ -134,11 +147,9 @@ def _launch(kernel: Any, x: Tensor, skip: Tensor | None, channels: int, weight: 
     from ddpm_exp.models.dropout import layer_word, threshold
 
     per_group = channels // job.groups
-    together = max(1, min(job.groups, _LANES // per_group))
-    together = 1 << (together.bit_length() - 1)
-    used = together * per_group
     pixels = x.shape[2] * x.shape[3]
-    rows = max(16, min(_ROWS, 1 << (pixels - 1).bit_length()))
+    tile = tile_of(pixels, per_group, job.groups)
+    used = tile.groups * per_group
     shared = {
         "pixels": pixels,
         "C1": x.shape[1],
@@ -149,12 +160,13 @@ def _launch(kernel: Any, x: Tensor, skip: Tensor | None, channels: int, weight: 
         "keep_scale": 1.0 / (1.0 - job.drop),
         "PER_GROUP": per_group,
         "USED": used,
-        "LANES": max(16, 1 << (used - 1).bit_length()),
-        "ROWS": rows,
+        "LANES": power_of_two(used),
+        "ROWS": tile.rows,
+        "ONCE": tile.rows >= pixels,
         "PAIR": skip is not None,
         "SILU": job.silu,
         "DROP": job.drop > 0.0,
-        "num_warps": 8 if rows * used >= 2048 else 4,
+        "num_warps": tile.warps,
     }
     grid = (len(x), -(-channels // used))
 
@@ -162,6 +174,48 @@ def _launch(kernel: Any, x: Tensor, skip: Tensor | None, channels: int, weight: 
         kernel[grid](*tensors, **shared, **more)
 
     return launch
+
+
+def tile_of(pixels: int, per_group: int, groups: int) -> Tile:
+    """The pixels at a time, whole groups and warps for images of so many pixels, with `groups` of `per_group` channels."""
+    once = pixels <= _MOST_PIXELS
+    rows = power_of_two(pixels) if once else 128
+    lanes = min(_LANES, _IN_REGISTERS // rows) if once else 32
+    together = max(1, min(groups, lanes // per_group))
+    together = 1 << (together.bit_length() - 1)
+    elements = rows * power_of_two(together * per_group)
+    return Tile(rows, together, max(4, min(32, elements // 1024)))
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is not below `count`, nor 16."""
+    return max(16, 1 << (count - 1).bit_length())
+
+
+def _over_pixels(grad: Tensor) -> Tensor:
+    """float32 [C], the sum over images and pixels of a dense [N, C, H, W]."""
+    n, channels, height, width = grad.shape
+    count = n * height * width
+    slices = min(512, -(-count // 256))
+    parts = torch.empty(slices, channels, device=grad.device)
+    sums = torch.empty(channels, device=grad.device)
+    if not grad.is_meta:
+        lanes = min(_LANES, power_of_two(channels))
+        grid = (slices, -(-channels // lanes))
+        _kernels().sum_slice[grid](grad, parts, count, -(-count // slices), channels, ROWS=64, LANES=lanes, num_warps=4)
+        _kernels().sum_images[(-(-channels // 32),)](parts, sums, slices, channels, ROWS=64, LANES=32, num_warps=4)
+    return sums
+
+
+def _over_images(parts: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over the images of float32 parts [2, N, C]."""
+    _, n, channels = parts.shape
+    sums = torch.empty(2, channels, device=parts.device)
+    if not parts.is_meta:
+        kernel = _kernels().sum_images
+        for part, total in zip(parts, sums, strict=True):
+            kernel[(-(-channels // 32),)](part, total, n, channels, ROWS=64, LANES=32, num_warps=4)
+    return sums[0], sums[1]
 
 
 def _dense(x: Tensor) -> Tensor:
