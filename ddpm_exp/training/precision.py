@@ -11,6 +11,11 @@ from ddpm_exp.spec.training import Precision
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def half_of(precision: Precision) -> torch.dtype | None:
+    """The 16-bit type that autocast casts to; None for fp32."""
+    return _DTYPES.get(precision)
+
+
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Matrix products and convolutions in `precision`; off for fp32."""
     return torch.autocast(device.type, dtype=_DTYPES.get(precision, torch.bfloat16), enabled=precision != "fp32")

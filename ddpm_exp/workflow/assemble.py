@@ -16,14 +16,13 @@ from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.memory.estimate import sampling_batch
-from ddpm_exp.models.fused import available
-from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.spec.data import Images, family_of
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
-from ddpm_exp.training.precision import autocast
+from ddpm_exp.training.phases import stages_of
+from ddpm_exp.training.precision import autocast, half_of
 from ddpm_exp.training.trainer import Length, Trainer
-from ddpm_exp.workflow.network import conditions_of, network_of
+from ddpm_exp.workflow.network import conditions_of, network_of, placed
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.starting import guide_of, start_from
 
@@ -61,12 +60,7 @@ def assemble(
     experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
     device = torch.device(prepared.machine.device)
     conditions = conditions_of(experiment, splits.facts)
-    network = build(experiment, splits.facts, seed, initial=initial).to(device)
-    are_images = family_of(experiment.data) == "image"
-    if are_images:
-        network = network.to(memory_format=torch.channels_last)
-    if experiment.hardware.fused_kernels:
-        fuse(network, available(device))
+    network = placed(build(experiment, splits.facts, seed, initial=initial), experiment, device)
     parameters = sum(weight.numel() for weight in network.parameters())
     if experiment.hardware.compile:
         network.compile()
@@ -91,9 +85,11 @@ def assemble(
         shape=splits.facts.shape,
         device=device,
         autocast=lambda: autocast(device, plan.precision),
+        half=half_of(plan.precision),
+        capture=experiment.hardware.cuda_graph,
         should_stop=should_stop,
         batch=_drawn_together(prepared),
-        clamp=are_images,
+        clamp=family_of(experiment.data) == "image",
         guide=guide_of(experiment, splits.facts, device),
     )
     evaluator = Evaluator(experiment.evaluation, splits, artist, experiment.condition, family=family_of(experiment.data), note=note)
@@ -128,4 +124,5 @@ def _length(prepared: Prepared) -> Length:
         warmup_images=training.images(training.warmup, epoch),
         ema_half_life_images=None if training.ema_half_life is None else training.images(training.ema_half_life, epoch),
         cycle_images=training.images(training.cycle, epoch),
+        stages=stages_of(training, epoch),
     )

@@ -8,11 +8,10 @@ from typing import Literal
 import torch
 
 from ddpm_exp.diffusion.paths import build_path
-from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.training import Precision
 from ddpm_exp.workflow.loaded_run import LoadedRun
-from ddpm_exp.workflow.network import conditions_of
+from ddpm_exp.workflow.network import conditions_of, placed
 from ddpm_exp.workflow.recorded import Recorded
 
 
@@ -26,9 +25,7 @@ def load(run: Path | str, *, weights: Literal["ema", "raw"] | None = None, devic
     recorded, where = Recorded(Path(run).expanduser()), _device(device)
     experiment, facts = recorded.experiment, recorded.facts
     found = recorded.weights(averaged=(weights or experiment.sampling.weights) == "ema")
-    network = recorded.network(found).to(where)
-    if family_of(experiment.data) == "image":
-        network = network.to(memory_format=torch.channels_last)
+    network = placed(recorded.network(found), experiment, where)
     return LoadedRun(
         directory=recorded.run.path,
         experiment=experiment,

@@ -26,7 +26,7 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Precision
-from ddpm_exp.training.precision import autocast
+from ddpm_exp.training.precision import autocast, half_of
 from ddpm_exp.workflow.asking import Asked, as_mask, as_seen, captions_of, part_of, words_of
 from ddpm_exp.workflow.samples import Samples
 from ddpm_exp.workflow.starting import guide_of
@@ -144,13 +144,14 @@ class LoadedRun:
     def _drawn(self, n: int, words: dict[str, Any], seed: int, sampling: Sampling | None, batch: int, lead: Any = None) -> Samples:
         """`n` samples by `lead(artist, part, condition, seed)` or as evaluation draws."""
         artist = self._artist(sampling)
+        network = artist.fast(self.network)
         told = self.conditions.said(n, "cpu", **words)
         drawn = []
         for first in range(0, n, batch):
             part = slice(first, min(first + batch, n))
             condition = part_of(told, part, self.device)
             if lead is None:
-                x = artist.draw_batch(self.network, condition, torch.arange(part.start, part.stop), seed)
+                x = artist.draw_batch(network, condition, torch.arange(part.start, part.stop), seed)
             else:
                 x = lead(artist, part, condition, seed)
             drawn.append(x.cpu())
@@ -186,6 +187,8 @@ class LoadedRun:
             shape=self.facts.shape,
             device=self.device,
             autocast=lambda: autocast(self.device, self.precision),
+            half=half_of(self.precision),
+            capture=experiment.hardware.cuda_graph,
             clamp=family_of(experiment.data) == "image",
             guide=guide_of(experiment, self.facts, self.device),
         )

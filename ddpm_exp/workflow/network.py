@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from ddpm_exp.data.conditions import Conditions, build_conditions
 from ddpm_exp.data.examples import Facts
 from ddpm_exp.diffusion import draws
 from ddpm_exp.models.build import build_network
+from ddpm_exp.models.fused import available
+from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.experiment import Experiment
@@ -29,3 +32,12 @@ def network_of(experiment: Experiment, facts: Facts) -> nn.Module:
         timesteps=diffusion.timesteps if diffusion.discrete else 0,
         family=family_of(experiment.data),
     )
+
+
+def placed(network: nn.Module, experiment: Experiment, device: torch.device) -> nn.Module:
+    """`network` on `device`, as it runs fastest there: images channels-last, GroupNorm by fused kernels where they run."""
+    network = network.to(device)
+    if family_of(experiment.data) == "image":
+        network = network.to(memory_format=torch.channels_last)
+    fuse(network, experiment.hardware.fused_kernels and available(device))
+    return network

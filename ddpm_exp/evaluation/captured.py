@@ -1,0 +1,80 @@
+"""A network made fast for many evaluations on CUDA: weights in 16 bits once, and each shape of input captured as a graph."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ddpm_exp.diffusion.network import Condition
+from ddpm_exp.models.embeddings import TimeEmbedding
+
+_CAST = (nn.Linear, nn.Conv1d, nn.Conv2d)
+_WARM_UPS = 2
+
+
+class Captured(nn.Module):
+    """A frozen copy of `network` that answers as it does under autocast to `half`, by replaying graphs.
+
+    Autocast would cast the same weights again at every call. A shape is captured when it is first met; its graph lives, with
+    its memory, as long as this object.
+    """
+
+    def __init__(self, network: nn.Module, half: torch.dtype | None) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._half = half
+        if half is not None:
+            with_half_weights(self.network, half)
+        self._graphs: dict[tuple[object, ...], _Graph] = {}
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
+        """What the network says, as a tensor that no later call overwrites."""
+        key = (x.shape, x.dtype, *((name, part.shape, part.dtype) for name, part in sorted((condition or {}).items())))
+        if key not in self._graphs:
+            self._graphs[key] = _Graph(self._ask, x, c_noise, condition)
+        return self._graphs[key](x, c_noise, condition)
+
+    def _ask(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
+        with torch.autocast(x.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None):
+            said: Tensor = self.network(x, c_noise, condition)
+        return said
+
+
+class _Graph:
+    """One captured evaluation and the tensors that it reads and writes."""
+
+    def __init__(self, ask: Callable[..., Tensor], x: Tensor, c_noise: Tensor, condition: Condition) -> None:
+        self._x, self._c_noise = x.clone(), c_noise.clone()
+        self._condition = None if condition is None else {name: part.clone() for name, part in condition.items()}
+        stream = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(x.device))
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):  # libraries choose their kernels, Triton compiles
+                ask(self._x, self._c_noise, self._condition)
+        torch.cuda.current_stream(x.device).wait_stream(stream)
+        torch.cuda.synchronize(x.device)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=stream):
+            self._said = ask(self._x, self._c_noise, self._condition)
+
+    def __call__(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
+        self._x.copy_(x)
+        self._c_noise.copy_(c_noise)
+        for name, part in (condition or {}).items():
+            assert self._condition is not None
+            self._condition[name].copy_(part)
+        self._graph.replay()
+        return self._said.clone()
+
+
+def with_half_weights(network: nn.Module, half: torch.dtype) -> None:
+    """Turn what autocast would cast at each call into 16 bits: weights of convolutions and linear maps, but not those of the
+    time embedding, which is computed in float32."""
+    kept = {id(part) for module in network.modules() if isinstance(module, TimeEmbedding) for part in module.modules()}
+    for module in network.modules():
+        if isinstance(module, _CAST) and id(module) not in kept:
+            module.to(half)
