@@ -13,12 +13,6 @@ from torch import Tensor
 _LANES = 64
 """Channels that a program reads at once where it can: 128 bytes in 16-bit types, a line of the cache."""
 
-_IN_REGISTERS = 32768
-"""Elements of a tile of 32 warps that stay in registers."""
-
-_MOST_PIXELS = 1024
-"""More pixels than this are read twice."""
-
 
 class Tile(NamedTuple):
     """What one program of a norm kernel takes."""
@@ -67,7 +61,7 @@ class FusedNorm(torch.autograd.Function):
         means, rstds = (torch.empty(n, job.groups, device=x.device) for _ in range(2))
         whole = torch.empty_like(y) if skip is not None else y
         if not x.is_meta:
-            _launch(_kernels().norm_forward, x, skip, channels, weight, job)(
+            _launch(x, skip, channels, weight, job, backward=False)(
                 x, _or(skip, x), _or(told, x), weight, bias, _or(words, x), y, whole, means, rstds,
                 eps=job.eps, TOLD=told is not None,
             )  # fmt: skip
@@ -86,16 +80,16 @@ class FusedNorm(torch.autograd.Function):
         dwhole = None if dwhole is None else _dense(dwhole.to(x.dtype))
         dx = torch.empty_like(x)
         dskip = None if skip is None else torch.empty_like(skip)
-        parts = torch.empty(2, n, channels, device=x.device)
-        dweight, dbias = parts
+        parts = torch.empty(n, 2, channels, device=x.device)
+        dweight, dbias = parts.unbind(1)
         dtold = None if told is None else torch.empty(n, channels, device=x.device)
         if not x.is_meta:
-            _launch(_kernels().norm_backward, x, skip, channels, weight, job)(
+            _launch(x, skip, channels, weight, job, backward=True)(
                 dy, _or(dwhole, x), x, _or(skip, x), _or(told, x), weight, bias, _or(words, x), means, rstds,
                 dx, _or(dskip, x), dweight, dbias, _or(dtold, dbias), TOLD=told is not None, THROUGH=dwhole is not None,
             )  # fmt: skip
         if weight.dim() == 1:
-            dweight, dbias = _over_images(parts)
+            dweight, dbias = _over_images(parts).unbind(0)
         dtold = None if dtold is None or told is None else dtold.to(told.dtype)
         return dx, dskip, dtold, dweight.to(weight.dtype), dbias.to(bias.dtype), None, None
 
@@ -109,7 +103,7 @@ class FusedJoin(torch.autograd.Function):
         out = torch.empty_like(branch)
         if not x.is_meta:
             count, block = out.numel(), 4096
-            _kernels().join[(-(-count // block),)](x, branch, bias, out, count, out.shape[1], scale, BLOCK=block, num_warps=8)
+            _sums().join[(-(-count // block),)](x, branch, bias, out, count, out.shape[1], scale, BLOCK=block, num_warps=8)
         ctx.scale, ctx.types = scale, (x.dtype, branch.dtype, bias.dtype)
         return out
 
@@ -142,13 +136,13 @@ def fused_join(x: Tensor, branch: Tensor, bias: Tensor, *, scaled: bool) -> Tens
     return result
 
 
-def _launch(kernel: Any, x: Tensor, skip: Tensor | None, channels: int, weight: Tensor, job: Job) -> Any:
-    """`kernel` on its grid, with the arguments that forward and backward share."""
+def _launch(x: Tensor, skip: Tensor | None, channels: int, weight: Tensor, job: Job, *, backward: bool) -> Any:
+    """A norm kernel on its grid, with the arguments that forward and backward share."""
     from ddpm_exp.models.dropout import layer_word, threshold
 
     per_group = channels // job.groups
     pixels = x.shape[2] * x.shape[3]
-    tile = tile_of(pixels, per_group, job.groups)
+    tile = tile_of(pixels, per_group, job.groups, backward=backward, pair=skip is not None)
     used = tile.groups * per_group
     shared = {
         "pixels": pixels,
@@ -171,20 +165,27 @@ def _launch(kernel: Any, x: Tensor, skip: Tensor | None, channels: int, weight: 
     grid = (len(x), -(-channels // used))
 
     def launch(*tensors: Tensor, **more: Any) -> None:
+        kernel = _kernels().norm_backward if backward else _kernels().norm_forward
         kernel[grid](*tensors, **shared, **more)
 
     return launch
 
 
-def tile_of(pixels: int, per_group: int, groups: int) -> Tile:
-    """The pixels at a time, whole groups and warps for images of so many pixels, with `groups` of `per_group` channels."""
-    once = pixels <= _MOST_PIXELS
-    rows = power_of_two(pixels) if once else 128
-    lanes = min(_LANES, _IN_REGISTERS // rows) if once else 32
+def tile_of(pixels: int, per_group: int, groups: int, *, backward: bool, pair: bool) -> Tile:
+    """The pixels at a time, whole groups and warps for images of so many pixels, with `groups` of `per_group` channels.
+
+    What was fastest on an H100 for each shape of a U-Net (benchmarks/norm_tiles.py).
+    """
+    lanes = _LANES
+    if pixels <= 256:
+        rows = power_of_two(pixels)
+        warps = 8 if rows >= 256 else 4
+    elif pixels <= 1024 and not backward and not pair and per_group <= 32:
+        rows, lanes, warps = power_of_two(pixels), 32, 16
+    else:
+        rows, warps = (64, 4) if backward else (128, 8)
     together = max(1, min(groups, lanes // per_group))
-    together = 1 << (together.bit_length() - 1)
-    elements = rows * power_of_two(together * per_group)
-    return Tile(rows, together, max(4, min(32, elements // 1024)))
+    return Tile(rows, 1 << (together.bit_length() - 1), warps)
 
 
 def power_of_two(count: int) -> int:
@@ -198,24 +199,20 @@ def _over_pixels(grad: Tensor) -> Tensor:
     count = n * height * width
     slices = min(512, -(-count // 256))
     parts = torch.empty(slices, channels, device=grad.device)
-    sums = torch.empty(channels, device=grad.device)
     if not grad.is_meta:
         lanes = min(_LANES, power_of_two(channels))
         grid = (slices, -(-channels // lanes))
-        _kernels().sum_slice[grid](grad, parts, count, -(-count // slices), channels, ROWS=64, LANES=lanes, num_warps=4)
-        _kernels().sum_images[(-(-channels // 32),)](parts, sums, slices, channels, ROWS=64, LANES=32, num_warps=4)
-    return sums
+        _sums().sum_slice[grid](grad, parts, count, -(-count // slices), channels, ROWS=64, LANES=lanes, num_warps=4)
+    return _over_images(parts)
 
 
-def _over_images(parts: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over the images of float32 parts [2, N, C]."""
-    _, n, channels = parts.shape
-    sums = torch.empty(2, channels, device=parts.device)
+def _over_images(parts: Tensor) -> Tensor:
+    """Sums over the first axis of float32 [N, ...], always in the same order."""
+    sums = torch.empty(parts.shape[1:], device=parts.device)
     if not parts.is_meta:
-        kernel = _kernels().sum_images
-        for part, total in zip(parts, sums, strict=True):
-            kernel[(-(-channels // 32),)](part, total, n, channels, ROWS=64, LANES=32, num_warps=4)
-    return sums[0], sums[1]
+        grid = (-(-sums.numel() // 32),)
+        _sums().sum_images[grid](parts, sums, len(parts), sums.numel(), ROWS=128, LANES=32, num_warps=8)
+    return sums
 
 
 def _dense(x: Tensor) -> Tensor:
@@ -231,3 +228,9 @@ def _kernels() -> Any:
     from ddpm_exp.models import fused_kernels
 
     return fused_kernels
+
+
+def _sums() -> Any:
+    from ddpm_exp.models import sum_kernels
+
+    return sum_kernels

@@ -32,9 +32,17 @@ def _read(x, skip, image, rows, c, inside, pixels, C1, C, PAIR: tl.constexpr):
     """Float32 [ROWS, LANES] of an image whose channels lie in `x`, or in `x` and `skip` one after the other."""
     where = image.to(tl.int64) * pixels + rows.to(tl.int64)
     if PAIR:
-        left = tl.load(x + where[:, None] * C1 + c[None, :], mask=inside & (c < C1)[None, :], other=0.0).to(tl.float32)
-        right = tl.load(skip + where[:, None] * (C - C1) + (c - C1)[None, :], mask=inside & (c >= C1)[None, :], other=0.0)
-        return left + right.to(tl.float32)
+        # Most programs have all of their channels in one of the two.
+        left = x + where[:, None] * C1 + c[None, :]
+        right = skip + where[:, None] * (C - C1) + (c - C1)[None, :]
+        if tl.max(c, axis=0) < C1:
+            value = tl.load(left, mask=inside, other=0.0).to(tl.float32)
+        elif tl.min(c, axis=0) >= C1:
+            value = tl.load(right, mask=inside, other=0.0).to(tl.float32)
+        else:
+            value = tl.load(left, mask=inside & (c < C1)[None, :], other=0.0).to(tl.float32)
+            value += tl.load(right, mask=inside & (c >= C1)[None, :], other=0.0).to(tl.float32)
+        return value
     return tl.load(x + where[:, None] * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
@@ -167,7 +175,9 @@ def norm_backward(
     PER_GROUP: tl.constexpr, USED: tl.constexpr, LANES: tl.constexpr, ROWS: tl.constexpr, ONCE: tl.constexpr,
     PAIR: tl.constexpr, TOLD: tl.constexpr, SILU: tl.constexpr, DROP: tl.constexpr, THROUGH: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of `norm_forward`; those of weight and bias per image. `dwhole`, if THROUGH, is added to that of the input."""
+    """Gradients of `norm_forward`; those of weight and bias per image, side by side.
+
+    `dwhole`, if THROUGH, is added to the gradient of the input."""
     image, block = tl.program_id(0), tl.program_id(1)
     lane = tl.arange(0, LANES)
     c = block * USED + lane
@@ -217,44 +227,7 @@ def norm_backward(
             _write_gradient(
                 grad, xhat, image, rows, c, inside, dwhole, dx, dskip, rstd, w, level, slope, pixels, C1, C, PAIR, THROUGH
             )
-    tl.store(dbias + image * C + c, of_bias, mask=real)
-    tl.store(dweight + image * C + c, of_weight, mask=real)
+    tl.store(dbias + image * 2 * C + c, of_bias, mask=real)
+    tl.store(dweight + image * 2 * C + c, of_weight, mask=real)
     if TOLD:
         tl.store(dtold + image * C + c, rstd * (w * of_bias - pixels * level - slope * of_xhat), mask=real)
-
-
-@triton.jit
-def sum_slice(values, parts, count, each, width, ROWS: tl.constexpr, LANES: tl.constexpr):
-    """parts [slices, width]: sums over consecutive `each` rows of values [count, width]."""
-    first = tl.program_id(0).to(tl.int64) * each
-    c = tl.program_id(1) * LANES + tl.arange(0, LANES)
-    last = tl.minimum(first + each, count)
-    total = tl.zeros([ROWS, LANES], tl.float32)
-    for start in range(0, each, ROWS):
-        rows = first + start + tl.arange(0, ROWS)
-        inside = (rows < last)[:, None] & (c < width)[None, :]
-        total += tl.load(values + rows[:, None] * width + c[None, :], mask=inside, other=0.0).to(tl.float32)
-    tl.store(parts + tl.program_id(0) * width + c, tl.sum(total, axis=0), mask=c < width)
-
-
-@triton.jit
-def sum_images(parts, sums, images, width, ROWS: tl.constexpr, LANES: tl.constexpr):
-    """sums [width] = the sum of float32 parts [images, width] over its rows, in one order."""
-    c = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    total = tl.zeros([ROWS, LANES], tl.float32)
-    for start in range(0, images, ROWS):
-        rows = start + tl.arange(0, ROWS)
-        total += tl.load(
-            parts + rows[:, None] * width + c[None, :], mask=(rows < images)[:, None] & (c < width)[None, :], other=0.0
-        )
-    tl.store(sums + c, tl.sum(total, axis=0), mask=c < width)
-
-
-@triton.jit
-def join(x, branch, bias, out, count, C, scale, BLOCK: tl.constexpr):
-    """out = (x + branch + bias) scale; `bias` is one number per channel, the fastest axis."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    total = tl.load(x + place, mask=inside).to(tl.float32) + tl.load(branch + place, mask=inside).to(tl.float32)
-    total += tl.load(bias + place % C, mask=inside).to(tl.float32)
-    tl.store(out + place, (total * scale).to(out.dtype.element_ty), mask=inside)
