@@ -9,8 +9,10 @@ from torch import nn
 
 from ddpm_exp.spec.training import Training
 from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
+from ddpm_exp.training.gradients import Gradients
 from ddpm_exp.training.micro_step import GraphedMicroStep, MicroStep
 from ddpm_exp.training.optimizer import build_optimizer
+from ddpm_exp.training.phases import Stages, stage_at
 from ddpm_exp.training.precision import LossScale
 from ddpm_exp.training.rate import learning_rate
 from ddpm_exp.training.statistics import Statistics
@@ -25,6 +27,9 @@ class Length:
     ema_half_life_images: int | None
     cycle_images: int = 0
     """The first cycle of a rate that has cycles."""
+
+    stages: Stages = ()
+    """The phases before the whole task."""
 
 
 class Trainer:
@@ -43,10 +48,7 @@ class Trainer:
         self.objective = micro_step.objective
         captured = cuda_graph and self._device.type == "cuda"
         self._micro_step = GraphedMicroStep(micro_step) if captured else micro_step
-        self._parameters: list[torch.Tensor] = [weight for weight in self.network.parameters() if weight.requires_grad]
-        # Gradients live as long as the trainer: a captured graph writes to their addresses.
-        for weight in self._parameters:
-            weight.grad = torch.zeros_like(weight)
+        self.gradients = Gradients([weight for weight in self.network.parameters() if weight.requires_grad])
         self.optimizer = build_optimizer(training, self.network, self._plan.precision)
         self.ema = Ema(self.network) if training.averages else None
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
@@ -67,15 +69,15 @@ class Trainer:
     def step(self, rate: float | None = None) -> None:
         """Train on the next `images_per_step` images, at `rate` or else at the schedule's. Never waits for the device."""
         self.network.train()
-        gradients = [weight.grad for weight in self._parameters if weight.grad is not None]
-        torch._foreach_zero_(gradients)
+        self._micro_step.enter(stage_at(self.length.stages, self.images_seen))
+        self.gradients.zero()
         loss = torch.zeros((), device=self._device)
         micro = self._plan.micro_batch
         for first in range(self.images_seen, self.images_seen + self._plan.images_per_step, micro):
             ordinals = torch.arange(first, first + micro)
             index = self._batches.index(ordinals).to(self._device, non_blocking=True)
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), index, self.loss_scale.scale)
-        self._update(loss, gradients, self.rate() if rate is None else rate)
+        self._update(loss, self.rate() if rate is None else rate)
         self.objective.end_step()
         self.images_seen += self._plan.images_per_step
         if self.ema is not None:
@@ -90,14 +92,14 @@ class Trainer:
         assert half_life is not None  # there is an average, and it is not a power function
         return decay(images_per_step=step, images_seen=seen, half_life_images=half_life, ramp=self._spec.ema_ramp)
 
-    def _update(self, loss: torch.Tensor, gradients: list[torch.Tensor], rate: float) -> None:
+    def _update(self, loss: torch.Tensor, rate: float) -> None:
         """Unscale, clip and apply the gradient, or skip the step on the device if anything is not finite."""
         if self.loss_scale.adapts:  # otherwise the scale is 1, and this a pass over all gradients for nothing
-            torch._foreach_mul_(gradients, 1.0 / self.loss_scale.scale)
-        norm = torch.nn.utils.get_total_norm(gradients)
+            self.gradients.multiply(1.0 / self.loss_scale.scale)
+        norm = self.gradients.norm()
         bad = 1.0 - (torch.isfinite(norm) & torch.isfinite(loss)).float()
         if self._spec.gradient_clip is not None:
-            torch._foreach_mul_(gradients, (self._spec.gradient_clip / (norm + 1e-6)).clamp(max=1.0))
+            self.gradients.multiply((self._spec.gradient_clip / (norm + 1e-6)).clamp(max=1.0))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # The optimizer reads this attribute (as GradScaler sets it) and leaves weights and moments alone where it is 1.
