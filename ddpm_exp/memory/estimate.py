@@ -99,7 +99,7 @@ def _setting(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
         family_of(experiment.data),
         outputs=2 if diffusion.learned_variance else 1,
         timesteps=diffusion.timesteps if diffusion.discrete else 0,
-        kernels=kernels_of(gpu, precision),
+        kernels=kernels_of(gpu, precision, fused_norms=experiment.hardware.fused_kernels),
     )
 
 

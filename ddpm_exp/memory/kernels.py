@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from ddpm_exp.models.fused import OLDEST
 from ddpm_exp.spec.hardware import Gpu
 from ddpm_exp.spec.training import Precision
 
@@ -55,22 +56,28 @@ class Kernels:
     """Dropout masks of one byte (CUDA); a CPU keeps them in the activations' type."""
 
     layout_copies: bool
-    """Networks run channels-last, but CUDA's GroupNorm works channels-first: it and convolutions copy their inputs."""
+    """Networks run channels-last, but CUDA's own GroupNorm works channels-first: it and convolutions copy their inputs."""
+
+    fused_norms: bool = False
+    """GroupNorm and what surrounds it by this package's kernels, which stay channels-last and keep no float32 copies."""
 
 
-def kernels_of(gpu: Gpu, precision: Precision) -> Kernels:
+def kernels_of(gpu: Gpu, precision: Precision, *, fused_norms: bool = False) -> Kernels:
     """The kernels that torch takes on `gpu` at `precision`.
 
     Attention is fused (flash for 16 bits from capability 8.0, else memory-efficient, which wants aligned heads), but for
-    bf16 below 8.0, which falls back to the math kernel. A CPU has a fused kernel of its own.
+    bf16 below 8.0, which falls back to the math kernel. A CPU has a fused kernel of its own. `fused_norms`: whether the
+    experiment wants them (`hardware.fused_kernels`); they run from capability 7.5.
     """
     half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     cuda = is_cuda(gpu)
+    fused = fused_norms and gpu.capability >= OLDEST
     return Kernels(
         half=half,
         fused_heads=_fused_heads(gpu, precision),
         byte_masks=cuda,
-        layout_copies=cuda,
+        layout_copies=cuda and not fused,
+        fused_norms=fused,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
 from ddpm_exp.models.build import build_network
+from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import Model
@@ -52,7 +53,7 @@ class Sizes:
 def meta_network(setting: Setting) -> nn.Module:
     """The real network without memory behind its weights."""
     with torch.device("meta"):
-        return build_network(
+        network = build_network(
             setting.model,
             setting.inputs,
             setting.shape,
@@ -60,6 +61,8 @@ def meta_network(setting: Setting) -> nn.Module:
             timesteps=setting.timesteps,
             family=setting.family,
         )
+    fuse(network, setting.kernels.fused_norms)
+    return network
 
 
 def sizes(setting: Setting) -> Sizes:

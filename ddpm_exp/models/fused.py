@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+OLDEST = (7, 5)
+"""Compute capability from which Triton compiles the kernels."""
+
 _LANES = 64
 """Channels that a program reads at once where it can: 128 bytes in 16-bit types, a line of the cache."""
 
@@ -37,7 +40,7 @@ class Job:
 
 def available(device: torch.device) -> bool:
     """Whether the kernels run there: on CUDA GPUs of compute capability 7.5 and later, where Triton is installed."""
-    if device.type != "cuda" or torch.version.hip is not None or torch.cuda.get_device_capability(device) < (7, 5):
+    if device.type != "cuda" or torch.version.hip is not None or torch.cuda.get_device_capability(device) < OLDEST:
         return False
     return find_spec("triton") is not None
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ddpm_exp.memory.estimate import estimate
-from ddpm_exp.memory.kernels import Kernels
+from ddpm_exp.memory.kernels import Kernels, kernels_of
 from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.step import Setting, meta_network, training_trace
 from ddpm_exp.memory.terms import TERMS
@@ -131,9 +131,21 @@ def test_checkpointing_and_half_precision_need_less_where_activations_weigh() ->
     assert peak(experiment(), 64, precision="bf16") < plain
 
 
-def test_half_precision_halves_convolutions_but_not_group_norm() -> None:
-    full, half = (estimate(experiment(), H100, precision, 64).terms["activations"] for precision in ("fp32", "bf16"))
-    assert 0.6 * full < half < 0.9 * full
+def test_half_precision_halves_convolutions_but_not_torch_s_group_norm() -> None:
+    def activations(precision: Any, fused: bool) -> int:
+        hardware = Hardware(fused_kernels=fused)
+        return estimate(experiment(hardware=hardware), H100, precision, 64).terms["activations"]
+
+    assert 0.6 * activations("fp32", False) < activations("bf16", False) < 0.9 * activations("fp32", False)
+    assert 0.45 * activations("fp32", True) < activations("bf16", True) < 0.6 * activations("fp32", True)
+    assert activations("fp32", True) < activations("fp32", False)
+
+
+def test_fused_kernels_are_counted_only_where_they_run() -> None:
+    kernels = {name: kernels_of(find_gpu(name), "fp16", fused_norms=True) for name in ("V100-16", "T4", "H100")}
+    assert not kernels["V100-16"].fused_norms and kernels["V100-16"].layout_copies
+    assert kernels["T4"].fused_norms and kernels["H100"].fused_norms
+    assert not kernels["T4"].layout_copies
 
 
 def test_gradients_of_a_tensor_with_two_uses_are_summed_in_place() -> None:
