@@ -75,6 +75,7 @@ def _plan(experiment: Experiment, gpu: Gpu, device: Device, precision: Precision
         peak_bytes=expected.peak_bytes,
         uncertainty=expected.uncertainty,
         source="estimated",
+        compile=experiment.hardware.compile is True,
         largest_term=expected.largest_term,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
@@ -79,8 +79,12 @@ class Hardware(Spec):
     gpu: str | None = None
     """The GPU that the experiment is meant for, by catalogue name; it must fit. None: whatever is found."""
 
-    devices: Annotated[int, Ge(1), Le(1)] = 1
-    """GPUs to train on."""
+    devices: Annotated[int, Ge(1), Le(4096)] = 1
+    """GPUs to train on, of all hosts together: one process each, an equal share of every step each."""
+
+    shard: bool = False
+    """Spread weights, gradients, optimizer and average over the devices (FSDP2) instead of keeping a copy on each: for networks
+    that do not fit otherwise."""
 
     micro_batch: Annotated[int, Ge(1)] | None = None
     """Images per forward pass; None: derived from memory. Must divide `training.images_per_step`."""
@@ -98,8 +102,24 @@ class Hardware(Spec):
     """On CUDA from capability 7.5, compute GroupNorm with SiLU, dropout and the sums around it in one pass each over the
     activations (Triton). Less memory, fewer roundings than op by op, which False means."""
 
-    compile: bool = False
-    """`torch.compile` the network: faster on long runs, minutes to start."""
+    deterministic: bool = False
+    """On CUDA, take only kernels that give the same bits each time: two runs, or a resumed and a straight one, then agree in
+    every bit, a few per cent slower. Draws are the same either way."""
+
+    compile: Literal["auto"] | bool = "auto"
+    """`torch.compile` the network. It takes a minute or two to start; `auto` spends that on CUDA where the run is long enough
+    to earn it back at least twice, and says what it reckoned. A resumed run keeps to what it began with."""
+
+    @model_validator(mode="after")
+    def _spread(self) -> Hardware:
+        if self.shard and self.devices == 1:
+            raise broken(
+                "weights are spread over several devices, and this is one",
+                field="shard",
+                value=True,
+                fix="set devices to how many there are, or shard to False",
+            )
+        return self
 
     @model_validator(mode="after")
     def _known(self) -> Hardware:

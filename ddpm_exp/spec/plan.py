@@ -40,6 +40,9 @@ class Plan(Spec):
     source: Literal["estimated", "measured"]
     """`estimated` without the GPU; `measured` by a real step on it."""
 
+    compile: bool = False
+    """Whether the network is compiled."""
+
     largest_term: str = ""
     """The part of the peak that weighs most, in words."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -19,6 +20,18 @@ def half_of(precision: Precision) -> torch.dtype | None:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Matrix products and convolutions in `precision`; off for fp32."""
     return torch.autocast(device.type, dtype=_DTYPES.get(precision, torch.bfloat16), enabled=precision != "fp32")
+
+
+def set_arithmetic(*, tf32: bool, deterministic: bool) -> None:
+    """For this process: whether fp32 products may round their inputs to TF32 (10 bits of mantissa) on CUDA, and whether each
+    kernel must give the same bits every time. torch's own defaults differ between products and convolutions."""
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # else a pass over every new tensor
 
 
 class LossScale:

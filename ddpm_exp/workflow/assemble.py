@@ -20,7 +20,7 @@ from ddpm_exp.spec.data import Images, family_of
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.phases import stages_of
-from ddpm_exp.training.precision import autocast, half_of
+from ddpm_exp.training.precision import autocast, half_of, set_arithmetic
 from ddpm_exp.training.trainer import Length, Trainer
 from ddpm_exp.workflow.network import conditions_of, network_of, placed
 from ddpm_exp.workflow.prepare import Prepared
@@ -59,10 +59,11 @@ def assemble(
     """
     experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
     device = torch.device(prepared.machine.device)
+    set_arithmetic(tf32=experiment.training.tf32, deterministic=experiment.hardware.deterministic)
     conditions = conditions_of(experiment, splits.facts)
     network = placed(build(experiment, splits.facts, seed, initial=initial), experiment, device)
     parameters = sum(weight.numel() for weight in network.parameters())
-    if experiment.hardware.compile:
+    if plan.compile:
         network.compile()
     path = build_path(experiment.diffusion, device)
     objective = Objective(experiment.diffusion, path, images_per_step=plan.images_per_step, device=device)

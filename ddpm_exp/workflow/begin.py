@@ -16,8 +16,10 @@ from ddpm_exp.records.manifest import Manifest
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.base import Role
 from ddpm_exp.spec.identity import criteria_hash, flat, science_hash
+from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.state import restore
 from ddpm_exp.workflow.assemble import Runtime, assemble
+from ddpm_exp.workflow.compiling import choose, seconds_of
 from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.jobs import FRESH
 from ddpm_exp.workflow.options import RunOptions
@@ -25,8 +27,9 @@ from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.recorded import keep_data
 
 
-def size_to_gpu(prepared: Prepared, display: Display) -> Prepared:
-    """On CUDA, the plan measured by real steps; on the CPU, the plan as it is."""
+def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display) -> Prepared:
+    """On CUDA, the plan measured by real steps, compiled if that pays (or if `run`, which is resumed, is); on the CPU, the
+    plan as it is."""
     if prepared.machine.device != "cuda":
         return prepared
     display.phase(f"probing memory on {prepared.machine.gpu.name}")
@@ -46,7 +49,19 @@ def size_to_gpu(prepared: Prepared, display: Display) -> Prepared:
         return step_and_draw
 
     plan = probe(prepared.experiment, prepared.plan, torch.device("cuda"), steps)
-    return replace(prepared, plan=plan)
+    if run is not None:
+        return replace(prepared, plan=plan.but(compile=run.manifest.plan.get("compile", False)))
+    return replace(prepared, plan=_compiled_or_not(replace(prepared, plan=plan), display))
+
+
+def _compiled_or_not(prepared: Prepared, display: Display) -> Plan:
+    if prepared.experiment.hardware.compile != "auto":
+        return prepared.plan
+    trainer = assemble(prepared, seed=0, initial=False).trainer
+    step = seconds_of(trainer.step, torch.cuda.synchronize)
+    choice = choose(prepared.experiment, step * prepared.units.total_images / prepared.plan.images_per_step)
+    display.note(choice.why)
+    return prepared.plan.but(compile=choice.compile)
 
 
 def begin(

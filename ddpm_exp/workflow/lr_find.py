@@ -84,7 +84,7 @@ def find_rate(
     if options.smoke and not loaded.name.endswith("-smoke"):
         loaded = smoke(loaded)
     display.phase(f"preparing {loaded.id}, seed {seed}")
-    prepared = size_to_gpu(prepare(_without_drawing(loaded), find_machine(options)), display)
+    prepared = size_to_gpu(prepare(_without_drawing(loaded), find_machine(options)), None, display)
     trainer = assemble(prepared, seed).trainer
     display.phase(f"range test from {rates[0]:g} to {rates[-1]:g} in {len(rates)} steps on {prepared.machine.gpu.name}")
     started, done = time.monotonic(), 0
@@ -110,6 +110,8 @@ def _without_drawing(loaded: Loaded) -> Loaded:
     """Nothing is sampled or measured here, so neither the weights of FID nor a guide's run need to be on this machine."""
     experiment = loaded.experiment
     plain = experiment.but(sampling=experiment.sampling.but(guide=None), evaluation=experiment.evaluation.but(fid=None))
+    if plain.hardware.compile == "auto":  # a test is too short to earn it back
+        plain = plain.but(hardware=plain.hardware.but(compile=False))
     return replace(loaded, experiment=plain)
 
 

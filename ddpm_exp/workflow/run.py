@@ -70,7 +70,7 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -
         if run is not None and run.status().state == "finished":
             display.note(f"reusing the finished run {run.path}; --fresh trains again")
             return outcome(run, "reused", seed)
-        prepared = size_to_gpu(prepared, display)
+        prepared = size_to_gpu(prepared, run, display)
         initial = run is None or not has_any(run.checkpoints)
         runtime = assemble(prepared, seed, initial=initial, should_stop=interruption.asked, note=display.phase)
         run = begin(prepared, runtime, run, seed, options, display)

@@ -1,0 +1,137 @@
+"""On one GPU: are a captured step, a resumed run and a sliced step the same training? Do fused, compiled and op by op agree?
+
+    python benchmarks/exactness.py --out benchmarks/results/exactness.json
+
+DDPM's U-Net of 35.7 M parameters with dropout 0.1, EMA, clipping and flips, in bf16, on random images. With deterministic
+kernels: captured, op by op and resumed are compared bit by bit, weights, averages and losses. By slices: 128 images in one
+micro-batch, or in four of 32, must draw the same images, times and noise bit by bit, and lose the same to rounding. By kernels:
+losses over 50 steps of the fused, the compiled and torch's own kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from throughput import device_name, runtime
+
+from ddpm_exp.checkpoints.store import latest, save
+from ddpm_exp.training.state import restore, to_checkpoint
+from ddpm_exp.training.trainer import Trainer
+
+COMMON = ("model.dropout=0.1", "training.warmup=1280 images", "hardware.deterministic=True")
+
+
+def trainer(batch: int, overrides: Sequence[str]) -> Trainer:
+    """At its first step, from seed 0."""
+    return runtime([f"training.images_per_step={batch}", *COMMON, *overrides])[1].trainer
+
+
+def train(made: Trainer, steps: int) -> list[float]:
+    """The loss of each step."""
+    losses = []
+    for _ in range(steps):
+        made.step()
+        losses.append(made.statistics.read()[0]["train/loss"])
+    return losses
+
+
+def state(made: Trainer) -> list[torch.Tensor]:
+    """Weights and averages."""
+    networks = [made.network, *([] if made.ema is None else [made.ema.network])]
+    return [weight.detach().cpu().clone() for network in networks for weight in network.parameters()]
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> dict[str, Any]:
+    """Whether two states are the same bits, and how far apart they are."""
+    apart = max(float((one - other).abs().max()) for one, other in zip(a, b, strict=True))
+    return {"equal_bits": all(torch.equal(*pair) for pair in zip(a, b, strict=True)), "largest_difference": apart}
+
+
+def bits(batch: int, steps: int) -> dict[str, Any]:
+    """Captured, op by op, and resumed half way."""
+    straight = trainer(batch, ())
+    losses = train(straight, steps)
+    uncaptured = trainer(batch, ("hardware.cuda_graph=False",))
+    found = {
+        "captured against op by op": {"losses_equal": train(uncaptured, steps) == losses} | same(state(uncaptured), state(straight))
+    }
+    half = steps // 2
+    with tempfile.TemporaryDirectory() as folder:
+        first = trainer(batch, ())
+        before = train(first, half)
+        save(Path(folder), to_checkpoint(first, {}))
+        second = trainer(batch, ())
+        saved = latest(Path(folder))
+        assert saved is not None
+        restore(second, saved[1])
+        both = before + train(second, steps - half)
+    found["resumed against straight"] = {"losses_equal": both == losses} | same(state(second), state(straight))
+    return found
+
+
+def slices(batch: int, steps: int) -> dict[str, Any]:
+    """One micro-batch against four: what a step draws, and what it loses."""
+    whole, cut = (trainer(batch, (f"hardware.micro_batch={micro}",)) for micro in (batch, batch // 4))
+    drawn = []
+    for made, micro in ((whole, batch), (cut, batch // 4)):
+        parts = [draws(made, torch.arange(first, first + micro)) for first in range(0, batch, micro)]
+        drawn.append([torch.cat(kind) for kind in zip(*parts, strict=True)])
+    equal = {name: torch.equal(a, b) for name, a, b in zip(("images", "times", "noise"), *drawn, strict=True)}
+    losses = [train(made, steps) for made in (whole, cut)]
+    apart = [abs(a - b) / a for a, b in zip(*losses, strict=True)]
+    return {"draws_equal_bits": equal, "losses": losses, "largest_relative_difference_of_losses": max(apart)}
+
+
+def draws(made: Trainer, ordinals: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Images, times and noise of these ordinals, as the micro-step draws them."""
+    step = made.eager_micro_step
+    here = ordinals.to(step.device)
+    batch = step.batch(ordinals)
+    noised = step.objective.noised(batch.x0, step.seed, here)
+    return batch.x0.cpu(), noised.t.cpu(), noised.eps.cpu()
+
+
+def kernels(batch: int, steps: int) -> dict[str, Any]:
+    """Losses by three ways to compute the same network."""
+    ways = {
+        "fused": (),
+        "torch's kernels": ("hardware.fused_kernels=False",),
+        "torch's kernels, compiled": ("hardware.fused_kernels=False", "hardware.compile=True"),
+        "torch's kernels, fp32": ("hardware.fused_kernels=False", "training.precision=fp32"),
+    }
+    losses = {name: train(trainer(batch, overrides), steps) for name, overrides in ways.items()}
+    base = losses["torch's kernels, fp32"]
+    apart = {name: [abs(a - b) / b for a, b in zip(found, base, strict=True)] for name, found in losses.items()}
+    summary = {name: {"mean": sum(found) / steps, "largest": max(found)} for name, found in apart.items()}
+    return {"losses": losses, "relative_difference_to_fp32": summary}
+
+
+def main() -> None:
+    """Run the three comparisons; write after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--kernel-steps", type=int, default=50)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    report: dict[str, Any] = {"device": device_name(), "torch": torch.__version__, "batch": given.batch, "steps": given.steps}
+    report |= {"kernel_steps": given.kernel_steps}
+    for name, compare in (
+        ("bits", lambda: bits(given.batch, given.steps)),
+        ("slices", lambda: slices(given.batch, given.steps)),
+        ("kernels", lambda: kernels(given.batch, given.kernel_steps)),
+    ):
+        report[name] = compare()
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+        shown = {key: value for key, value in report[name].items() if key != "losses"}
+        print(name, json.dumps(shown), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Whether compiling the network earns back its time: from the run's length, measured on this GPU, and gains measured before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ddpm_exp.spec.experiment import Experiment
+
+
+class Compilation(NamedTuple):
+    """What compiling a kind of network did on an H100 (benchmarks/results/compile_gain.json)."""
+
+    seconds: float
+    """To compile forward and backward, beyond the first steps without."""
+
+    gain: float
+    """Speed of a step compiled over not compiled, the captured one of `run` in both cases."""
+
+
+MEASURED = {
+    "unet": Compilation(60.0, 0.98),
+    "encoder-decoder": Compilation(30.0, 1.0),
+    "dit": Compilation(40.0, 1.0),
+    "mlp": Compilation(30.0, 1.0),
+}
+"""By the kind of `model`. The U-Net's own kernels leave the compiler nothing to win."""
+
+MARGIN = 2.0
+"""Compile where it saves at least this many times what it costs: other GPUs, other sizes."""
+
+_TIMED = 8
+_LONGEST = 5.0
+"""Steps to time, and seconds after which timing ends."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Compile or not, and why."""
+
+    compile: bool
+    why: str
+
+
+def choose(experiment: Experiment, seconds_without: float) -> Choice:
+    """For a training of `seconds_without` if not compiled. An experiment that says True or False is obeyed."""
+    asked = experiment.hardware.compile
+    if asked != "auto":
+        return Choice(asked, "as hardware.compile says")
+    kind = experiment.model.kind
+    cost, gain = MEASURED[kind]
+    saved = seconds_without * (1.0 - 1.0 / gain)
+    if saved <= 0:
+        return Choice(False, f"not compiled: a {kind} was no faster compiled than by this package's kernels and graphs")
+    sums = f"{_duration(seconds_without)} of training would lose {_duration(saved)} and compiling takes about {_duration(cost)}"
+    if saved < MARGIN * cost:
+        return Choice(False, f"not compiled: {sums}")
+    return Choice(True, f"compiled: {sums}")
+
+
+def seconds_of(step: Callable[[], None], wait: Callable[[], None]) -> float:
+    """Seconds of one step, after two that make ready."""
+    for _ in range(2):
+        step()
+    wait()
+    began, done = time.perf_counter(), 0
+    while done < _TIMED and time.perf_counter() - began < _LONGEST:
+        step()
+        wait()
+        done += 1
+    return (time.perf_counter() - began) / done
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
