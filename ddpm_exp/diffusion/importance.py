@@ -48,6 +48,10 @@ class Importance:
         self._times[slots] = t
         self._squares[slots] = losses.detach().double().square()
 
+    def observed(self) -> list[Tensor]:
+        """Times and squared losses by slot of the step; 0 for examples that this process has not seen."""
+        return [self._times, self._squares]
+
     def end_step(self) -> None:
         """Merge the step's losses into the density of the next. Losses that are not finite are left out."""
         index = self._times - 1
@@ -63,6 +67,7 @@ class Importance:
         self._second_moment.copy_(torch.where(counts > 0, torch.lerp(self._second_moment, mean, share), self._second_moment))
         self._observed.add_(counts)
         self._times.zero_()
+        self._squares.zero_()
         self._spread()
 
     def state(self) -> dict[str, Tensor]:
@@ -74,6 +79,7 @@ class Importance:
         self._second_moment.copy_(state["second_moment"])
         self._observed.copy_(state["observed"])
         self._times.zero_()
+        self._squares.zero_()
         self._spread()
 
     def _spread(self) -> None:

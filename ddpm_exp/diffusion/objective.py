@@ -46,17 +46,18 @@ class Objective:
         self._steps = StepTable(path, torch.device(device)) if spec.learned_variance else None
         self._importance = Importance(path.timesteps, images_per_step, device) if spec.time_density == "importance" else None
 
-    def noised(self, x0: Tensor, seed: int, ordinals: Tensor, *, prefix: str = "") -> Noised:
+    def noised(self, x0: Tensor, seed: int, ordinals: Tensor, *, prefix: str = "", timesteps: int | None = None) -> Noised:
         """x0 [B, ...] with the noise and the times that belong to `ordinals`, int64 [B] on x0's device.
 
         The draws' purposes are `prefix` + "time" and `prefix` + "noise". With a prefix the draw is not training's: times
-        come from the density that training starts with, and losses are not remembered.
+        come from the density that training starts with, and losses are not remembered. `timesteps`: see `draw_times`.
         """
         eps = draws.normal(seed, prefix + "noise", ordinals, tuple(x0.shape[1:]))
         if self._importance is not None and not prefix:
             t, importance = self._importance.draw(seed, "time", ordinals)
             return self.noised_at(x0, eps, t)._replace(importance=importance, ordinals=ordinals)
-        return self.noised_at(x0, eps, draw_times(self.spec, self.path, self.images_per_step, seed, prefix + "time", ordinals))
+        t = draw_times(self.spec, self.path, self.images_per_step, seed, prefix + "time", ordinals, timesteps)
+        return self.noised_at(x0, eps, t)
 
     def noised_at(self, x0: Tensor, eps: Tensor, t: Tensor) -> Noised:
         """x0 with this noise at these times."""
@@ -86,6 +87,10 @@ class Objective:
         estimate = to_x0(self.spec.prediction, output.value.detach(), noised.x, noised.at)
         steps = table.at(noised.t)
         return bound(steps, noised.t, x0, estimate, log_variance(output.variance, steps.log_small, steps.log_large))
+
+    def observed(self) -> list[Tensor]:
+        """What this process's examples of the step showed, 0 for all others': to be summed over processes before `end_step`."""
+        return [] if self._importance is None else self._importance.observed()
 
     def end_step(self) -> None:
         """Let the next step draw by what this step's examples showed. Never waits for the device; can be captured."""

@@ -69,8 +69,8 @@ def _after(before: _Change, change: _Change) -> _Change:
 
 def _first_that_fits(changes: Iterator[_Change], gpu: Gpu) -> Remedy | None:
     for change in changes:
-        step = change.experiment.training.images_per_step
-        for micro in (m for m in range(step, 0, -1) if step % m == 0):
+        share = change.experiment.training.images_per_step // change.experiment.hardware.devices
+        for micro in (m for m in range(share, 0, -1) if share % m == 0):
             expected = estimate(change.experiment, gpu, change.precision, micro)
             if expected.peak_bytes <= budget(change.experiment, gpu):
                 return Remedy(change.override, micro, expected.peak_bytes, change.note)

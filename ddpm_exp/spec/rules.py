@@ -9,6 +9,7 @@ from ddpm_exp.spec.condition import Several, parts_of
 from ddpm_exp.spec.data import family_of, training_images
 from ddpm_exp.spec.fits import FITS
 from ddpm_exp.spec.hardware import find_gpu
+from ddpm_exp.spec.phases import check_phases
 from ddpm_exp.spec.schedule import covered_log_snr
 
 if TYPE_CHECKING:
@@ -81,11 +82,39 @@ def _precision(e: Experiment) -> None:
         )
 
 
-def _micro_batch(e: Experiment) -> None:
-    micro = e.hardware.micro_batch
-    if micro is not None and e.training.images_per_step % micro:
+def _devices(e: Experiment) -> None:
+    devices, step = e.hardware.devices, e.training.images_per_step
+    if step % devices:
+        below, above = step // devices * devices, -(-step // devices) * devices
+        sizes = f"{below} or {above}" if below else str(above)
         raise broken(
-            f"micro-batches must add up to images_per_step = {e.training.images_per_step}",
+            f"each device trains on an equal share of the {step} images of a step",
+            field="hardware.devices",
+            value=devices,
+            fix=f"take a divisor of {step}, or training.images_per_step = {sizes}, which is another experiment",
+        )
+    if e.hardware.shard and e.training.optimizer == "muon":
+        raise broken(
+            "Muon needs whole matrices, and with hardware.shard each device holds a part of every weight",
+            field="hardware.shard",
+            value=True,
+            fix="set training.optimizer to 'adamw', or hardware.shard to False",
+        )
+    if e.hardware.shard and e.hardware.compile is True:
+        raise broken(
+            "a network that is spread over devices is not compiled",
+            field="hardware.compile",
+            value=True,
+            fix="set hardware.compile or hardware.shard to False",
+        )
+
+
+def _micro_batch(e: Experiment) -> None:
+    micro, share = e.hardware.micro_batch, e.training.images_per_step // e.hardware.devices
+    if micro is not None and share % micro:
+        each = "images_per_step" if e.hardware.devices == 1 else "a device's share of images_per_step"
+        raise broken(
+            f"micro-batches must add up to {each} = {share}",
             field="hardware.micro_batch",
             value=micro,
             fix="take a divisor of it, or None",
@@ -148,8 +177,10 @@ _RULES = (
     _thresholds,
     _subset,
     _precision,
+    _devices,
     _micro_batch,
     _guided,
     _log_snr_grid,
     _likelihood,
+    check_phases,
 )

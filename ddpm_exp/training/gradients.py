@@ -45,7 +45,8 @@ class Gradients:
     def norm(self) -> Tensor:
         """Root of the sum of squares of all gradients: a scalar on the device."""
         if self.flat.is_cuda:
-            return torch.linalg.vector_norm(self.flat)
+            whole: Tensor = torch.linalg.vector_norm(self.flat)
+            return whole
         # A processor adds a long row in few running sums, whose rounding grows with its length; tensor by tensor it does not.
         return torch.nn.utils.get_total_norm(self._views)
 

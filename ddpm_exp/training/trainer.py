@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.spec.training import Training
 from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
 from ddpm_exp.training.gradients import Gradients
@@ -36,12 +37,13 @@ class Trainer:
     """The state of one training: weights, optimizer, average, loss scale, images seen; and the step that advances it.
 
     Each random draw is keyed by (seed, purpose, ordinal of the image in the run), so the step's result does not depend
-    on how often the training was interrupted, nor on how it is sliced.
+    on how often the training was interrupted, nor on how it is sliced: over micro-batches, nor over the processes of `ranks`,
+    of which each trains on its share of a step and which all end it with the same weights.
     """
 
-    def __init__(self, micro_step: MicroStep, *, training: Training, length: Length, cuda_graph: bool) -> None:
+    def __init__(self, micro_step: MicroStep, *, training: Training, length: Length, cuda_graph: bool, ranks: Ranks = SINGLE) -> None:
         self.network: nn.Module = micro_step.network
-        self.length = length
+        self.length, self.ranks = length, ranks
         self.images_seen = 0
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
         self._seed, self._batches = micro_step.seed, micro_step.batches
@@ -72,11 +74,13 @@ class Trainer:
         self._micro_step.enter(stage_at(self.length.stages, self.images_seen))
         self.gradients.zero()
         loss = torch.zeros((), device=self._device)
-        micro = self._plan.micro_batch
-        for first in range(self.images_seen, self.images_seen + self._plan.images_per_step, micro):
+        micro, share = self._plan.micro_batch, self._plan.images_per_step // self._plan.devices
+        start = self.images_seen + self.ranks.rank * share
+        for first in range(start, start + share, micro):
             ordinals = torch.arange(first, first + micro)
             index = self._batches.index(ordinals).to(self._device, non_blocking=True)
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), index, self.loss_scale.scale)
+        self.ranks.sum(self.gradients.flat, loss, *self.objective.observed())
         self._update(loss, self.rate() if rate is None else rate)
         self.objective.end_step()
         self.images_seen += self._plan.images_per_step

@@ -48,13 +48,14 @@ def shrink(experiment: Experiment) -> Experiment:
         data=experiment.data.but(subset=_subset(experiment.data)),
         model=_narrow(experiment.model),
         training=training.but(
-            images_per_step=min(4, training.images_per_step),
+            images_per_step=_few(training.images_per_step, experiment.hardware.devices),
             duration=f"{_STEPS} steps",
             warmup="0 images",
             log_every="1 steps",
             checkpoint_every="2 steps",
             init_from=None,
             stop_early=None,
+            phases=tuple(phase.but(duration="1 steps") for phase in training.phases[: _STEPS - 1]),
         ),
         sampling=experiment.sampling.but(steps=min(3, experiment.sampling.steps), guide=None),
         evaluation=evaluation.but(
@@ -68,6 +69,11 @@ def shrink(experiment: Experiment) -> Experiment:
         ),
         hardware=experiment.hardware.but(micro_batch=None, compile=False),
     )
+
+
+def _few(images_per_step: int, devices: int) -> int:
+    """About four, the same number on each device."""
+    return max(1, min(4, images_per_step) // devices) * devices
 
 
 def _narrow(model: Model) -> Model:

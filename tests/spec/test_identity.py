@@ -35,7 +35,7 @@ EXECUTION = {
     "evaluation.fid.weights (FID)",
     *(
         f"hardware.{name} (Hardware)"
-        for name in ("gpu", "devices", "micro_batch", "headroom", "workers", "compile", "cuda_graph", "fused_kernels")
+        for name in ("gpu", "devices", "shard", "micro_batch", "headroom", "workers", "compile", "cuda_graph", "fused_kernels")
     ),
     *(f"tracking.{name} (Tracking)" for name in ("wandb", "project", "entity", "tags")),
 }

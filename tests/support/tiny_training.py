@@ -18,6 +18,7 @@ from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.models.build import build_network
 from ddpm_exp.models.inputs import ConditionInput
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.spec.condition import ClassLabels, Condition
 from ddpm_exp.spec.data import Digits, Shape
 from ddpm_exp.spec.diffusion import Diffusion
@@ -73,17 +74,20 @@ def tiny_trainer(
     total_images: int = 800,
     warmup_images: int = 0,
     diffusion: Diffusion | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Trainer:
     """A trainer before its first step; equal arguments give equal trainers."""
     splits, conditions, diffusion = digits(subset), digit_conditions(), diffusion or Diffusion()
-    micro = micro_batch or training.images_per_step
+    share = training.images_per_step // ranks.size
+    micro = micro_batch or share
     plan = Plan(
         gpu="cpu",
         device="cpu",
         precision=precision,
         images_per_step=training.images_per_step,
         micro_batch=micro,
-        accumulation=training.images_per_step // micro,
+        accumulation=share // micro,
+        devices=ranks.size,
         usable_bytes=2**30,
         peak_bytes=2**20,
         uncertainty=0.1,
@@ -100,7 +104,7 @@ def tiny_trainer(
     )
     half_life = None if training.ema_half_life is None else training.images(training.ema_half_life, 1438)
     length = Length(total_images=total_images, warmup_images=warmup_images, ema_half_life_images=half_life)
-    return Trainer(micro_step, training=training, length=length, cuda_graph=False)
+    return Trainer(micro_step, training=training, length=length, cuda_graph=False, ranks=ranks)
 
 
 def tiny_artist(**changes: Any) -> Artist:

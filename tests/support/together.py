@@ -1,0 +1,71 @@
+"""What tests ask of several processes at once; in a module of its own, which fresh processes can import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from support.tiny_training import TRAINING, Inputs, tiny_trainer
+from torch import Tensor
+
+from ddpm_exp.ranks.ranks import Ranks
+from ddpm_exp.ranks.shares import Shares
+from ddpm_exp.ranks.together import StopTogether
+from ddpm_exp.spec.diffusion import Diffusion
+
+TOGETHER = TRAINING.but(images_per_step=128, gradient_clip=1.0, ema_half_life="128 images")
+STEPS = 3
+
+
+def train_some(ranks: Ranks, micro_batch: int, density: str = "uniform") -> dict[str, Any]:
+    diffusion = Diffusion(time_density=density, timesteps=8) if density == "importance" else Diffusion()
+    trainer = tiny_trainer(TOGETHER, micro_batch=micro_batch, ranks=ranks, total_images=128 * STEPS, diffusion=diffusion)
+    inputs, rows = Inputs(trainer.network), []
+    for _ in range(STEPS):
+        trainer.step()
+        rows.append(trainer.statistics.read()[0])
+    assert trainer.ema is not None
+    return {
+        "rows": rows,
+        "drawn": [part.numpy() for part in inputs.together()],
+        "weights": _flat(trainer.network.state_dict()),
+        "average": _flat(trainer.ema.network.state_dict()),
+        "density": {name: part.numpy() for name, part in trainer.objective.state().items()},
+    }
+
+
+def _flat(state: dict[str, Tensor]) -> Any:
+    return torch.cat([part.flatten() for part in state.values()]).numpy()
+
+
+def asked_of_each(ranks: Ranks) -> dict[str, Any]:
+    """Everything that this file asks of two processes, in one start of them."""
+    return {
+        "uniform": train_some(ranks, 64),
+        "importance": train_some(ranks, 64, "importance"),
+        "shares": _shares(ranks),
+        "stops": _stops(ranks),
+        "said": ranks.share({"plan": 3, "weights": torch.arange(4.0)} if ranks.leads else None)["weights"].tolist(),
+    }
+
+
+def _shares(ranks: Ranks) -> list[Any]:
+    """For several counts, whether the first process has every item once and in order; and how many batches each went through."""
+    found = []
+    for count in (1, 2, 5, 6, 7):
+        shares = Shares.of(count, 2, ranks)
+        parts = [torch.arange(count)[part, None].double() for part in shares]
+        whole, rows = shares.collect(parts), shares.collect_rows([part.sum() for part in parts])
+        found.append((len(parts), whole.flatten().tolist(), float(rows.sum())))
+    return found
+
+
+def _stops(ranks: Ranks) -> int:
+    """The step after which both stop, where the second process alone wishes to after its 20th."""
+    steps = 0
+    stop = StopTogether(ranks, lambda: ranks.rank == 1 and steps >= 20)
+    while steps < 10_000:
+        steps += 1
+        if stop():
+            break
+    return steps
