@@ -18,6 +18,8 @@ from ddpm_exp.diffusion.paths import Path
 from ddpm_exp.diffusion.samplers import sample
 from ddpm_exp.diffusion.step import Denoise
 from ddpm_exp.evaluation.captured import Captured
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
+from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
 
@@ -56,6 +58,9 @@ class Artist:
     guide: nn.Module | None = None
     """The network that guides in place of the unconditional one (`sampling.guide`)."""
 
+    ranks: Ranks = SINGLE
+    """The processes that share the work of an evaluation; all call the same methods with the same arguments."""
+
     @torch.no_grad()
     def draw(
         self, network: nn.Module, asked: Batch, noises: torch.Tensor, *, held_out: bool, seed: int = EVALUATION_SEED
@@ -64,16 +69,20 @@ class Artist:
 
         Sample k starts from the fixed noise number `noises[k]`: equal numbers mean equal noise and equal wording around the
         class. With `held_out`, prompts use wording that training never saw. Raises `Stopped` if asked to stop between batches.
+        The first of several processes gets all samples, each other one those that it drew.
         """
         network = self.fast(network.eval())
-        drawn = []
-        for first in range(0, len(noises), self.batch):
-            if self.should_stop():
-                raise Stopped
-            part = slice(first, first + self.batch)
+        shares, drawn = Shares.of(len(noises), self.batch, self.ranks), []
+        for part in shares:
+            self.heed_stop()
             condition = self.conditions.fixed(part_of(asked, part), self.device, held_out=held_out, turns=noises[part])
             drawn.append(self.draw_batch(network, condition, noises[part], seed).cpu())
-        return torch.cat(drawn)
+        return shares.collect(drawn)
+
+    def heed_stop(self) -> None:
+        """Raise `Stopped` in every process if any was asked to stop."""
+        if self.ranks.any(self.should_stop()):
+            raise Stopped
 
     @torch.no_grad()
     def draw_batch(self, network: nn.Module, condition: Condition, noises: torch.Tensor, seed: int) -> torch.Tensor:

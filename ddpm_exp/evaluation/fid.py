@@ -7,11 +7,19 @@ from pathlib import Path
 
 import torch
 
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
+from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.evaluation import FID
 
 WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
 _ORIGIN = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" + WEIGHTS_NAME
+
+_LAYER = "2048"
+"""The features that FID compares: Inception's last pooling."""
+
+_TOGETHER = 64
+"""Images that go through Inception at once."""
 
 
 def find_weights(fid: FID) -> Path:
@@ -47,49 +55,49 @@ class FidResult:
         return self.generated == 50_000
 
 
-class _Rgb(torch.utils.data.Dataset[torch.Tensor]):
-    """uint8 images [N, 1 or 3, H, W] as three channels, one at a time."""
-
-    def __init__(self, images: torch.Tensor) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        image = self._images[index]
-        return image.expand(3, -1, -1) if image.shape[0] == 1 else image
-
-
-def measure(generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device) -> FidResult:
+def measure(generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks = SINGLE) -> FidResult:
     """FID of uint8 `generated` to `reals`, both [N, C, H, W]: the plain training images, not mirrored, none dropped.
 
-    Features are computed in fp32 without TF32 and cached nowhere: the library's cache key knows neither weights nor count.
-    Raises RunError for a file that is not Inception's weights.
+    Features are computed in fp32 without TF32 and cached nowhere: the library's cache key knows neither weights nor count. Each
+    of several processes extracts a share of them (`assist`). Raises RunError for a file that is not Inception's weights.
     """
-    import torch_fidelity
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    ranks.share(generated)
+    try:
+        ours, theirs = (fid_features_to_statistics(found) for found in _features(generated, reals, weights, device, ranks))
+        value = fid_statistics_to_metric(ours, theirs, verbose=False)[KEY_METRIC_FID]
+    except (RuntimeError, KeyError, AssertionError, OSError) as error:
+        raise _unusable(weights, "torch-fidelity could not measure FID", error) from error
+    return FidResult(float(value), len(generated), len(reals))
+
+
+def assist(reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks) -> None:
+    """This process's share of a `measure` that the first process does at the same time."""
+    _features(ranks.share(None), reals, weights, device, ranks)
+
+
+def _features(
+    generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks
+) -> list[torch.Tensor]:
+    """Inception's features of both sets, float32 [N, 2048] on the CPU; on processes but the first, their share of them."""
+    from torch_fidelity.utils import create_feature_extractor
 
     _require_tensors(weights)
     allowed = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        found = torch_fidelity.calculate_metrics(
-            input1=_Rgb(generated),
-            input2=_Rgb(reals),
-            fid=True,
-            cuda=device.type == "cuda",
-            feature_extractor="inception-v3-compat",
-            feature_extractor_weights_path=str(weights),
-            cache=False,
-            verbose=False,
-            batch_size=64,
-            save_cpu_ram=True,  # No worker processes: the images are in memory already.
+        extractor = create_feature_extractor(
+            "inception-v3-compat", [_LAYER], cuda=device.type == "cuda", feature_extractor_weights_path=str(weights), verbose=False
         )
-    except (RuntimeError, KeyError, AssertionError, OSError) as error:
-        raise _unusable(weights, "torch-fidelity could not measure FID", error) from error
+        found = []
+        for images in (generated, reals):
+            shares = Shares.of(len(images), _TOGETHER, ranks)
+            parts = [extractor(images[part].expand(-1, 3, -1, -1).to(device))[0].cpu() for part in shares]
+            found.append(shares.collect(parts))
+        return found
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed
-    return FidResult(float(found["frechet_inception_distance"]), len(generated), len(reals))
 
 
 def _require_tensors(weights: Path) -> None:

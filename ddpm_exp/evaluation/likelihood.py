@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from ddpm_exp.data.examples import Batch
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
 from ddpm_exp.diffusion.network import Condition
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, Stopped, part_of
+from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, part_of
+from ddpm_exp.ranks.shares import Shares
 
 
 @torch.no_grad()
@@ -23,14 +24,14 @@ def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int |
     asking = artist.asking(network)
 
     def ask(x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
-        if artist.should_stop():
-            raise Stopped
+        artist.heed_stop()
         return asking(x, c_noise, condition)
 
-    count, total = len(held_out.x0), 0.0
-    for first in range(0, count, artist.batch):
-        batch = part_of(held_out, slice(first, first + artist.batch))
-        numbers = torch.arange(first, first + len(batch.x0), device=artist.device)
+    count, sums = len(held_out.x0), []
+    shares = Shares.of(count, artist.batch, artist.ranks)
+    for part in shares:
+        batch = part_of(held_out, part)
+        numbers = torch.arange(part.start, part.stop, device=artist.device)
         bits = bits_per_dimension(
             artist.diffusion,
             artist.path,
@@ -43,5 +44,5 @@ def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int |
             clip_x0=artist.clamp,
             prefix="validation/",
         )
-        total += float(bits.total.double().sum())
-    return {"val/bits_per_dimension": total / count}
+        sums.append(bits.total.double().sum())
+    return {"val/bits_per_dimension": sum(shares.collect_rows(sums).tolist()) / count}

@@ -13,7 +13,8 @@ from ddpm_exp.diffusion.network import asked
 from ddpm_exp.diffusion.noising import add_noise
 from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.diffusion.predictions import to_x0
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, Stopped, part_of
+from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, part_of
+from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.evaluation import Evaluation
 
 
@@ -39,26 +40,36 @@ def validate(network: nn.Module, held_out: Batch, artist: Artist, spec: Evaluati
     whatever the schedule's own times.
     """
     network.eval()
-    count, sums, pictures = len(held_out.x0), dict.fromkeys(("loss", "denoising", "reconstruction"), 0.0), []
+    count = len(held_out.x0)
+    rows: list[torch.Tensor] = []
+    pictures: list[torch.Tensor] = []
     # One step's worth is all of them, so that stratified times do not depend on batches.
     objective = Objective(artist.diffusion, artist.path, images_per_step=count, device=artist.device)
-    together = max(artist.batch, _SHOWN)  # The examples that are shown lie in the first batch.
-    for first in range(0, count, together):
-        if artist.should_stop():
-            raise Stopped
-        part = slice(first, min(first + together, count))
-        batch = _Part(network, part_of(held_out, part), first, artist, objective)
-        sums["loss"] += batch.loss()
-        for level in spec.log_snr:
-            sums["denoising"] += batch.error_at(level)[0] / len(spec.log_snr)
+    shares = Shares.of(count, artist.batch, artist.ranks, at_least=_SHOWN)  # The examples that are shown lie in the first batch.
+    for part in shares:
+        artist.heed_stop()
+        batch = _Part(network, part_of(held_out, part), part.start, artist, objective)
+        row = [batch.loss(), *(batch.error_at(level)[0] / len(spec.log_snr) for level in spec.log_snr)]
         for level in spec.reconstruction_log_snr:
             error, noisy, estimate = batch.error_at(level, clip=artist.clamp)
-            sums["reconstruction"] += error / len(spec.reconstruction_log_snr)
-            if first == 0:
+            row.append(error / len(spec.reconstruction_log_snr))
+            if part.start == 0:
                 pictures += [noisy[:_SHOWN], estimate[:_SHOWN]]
+        rows.append(torch.tensor(row, dtype=torch.float64))
+    sums = _sums(shares.collect_rows(rows).tolist(), len(spec.log_snr))
     shown = torch.stack([held_out.x0[:_SHOWN], *pictures])
     values = {f"val/{name}": total / count for name, total in sums.items()}
     return Errors(values, (shown.clamp(-1, 1) if artist.clamp else shown).cpu())
+
+
+def _sums(rows: list[list[float]], levels: int) -> dict[str, float]:
+    """Over all batches, in their order whoever computed them."""
+    sums = dict.fromkeys(("loss", "denoising", "reconstruction"), 0.0)
+    for loss, *errors in rows:
+        sums["loss"] += loss
+        for place, error in enumerate(errors):
+            sums["denoising" if place < levels else "reconstruction"] += error
+    return sums
 
 
 class _Part:
