@@ -90,9 +90,9 @@ def slices(batch: int, steps: int) -> dict[str, Any]:
 
 def draws(made: Trainer, ordinals: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Images, times and noise of these ordinals, as the micro-step draws them."""
-    step = made.eager_micro_step
+    step = made.eager
     here = ordinals.to(step.device)
-    batch = step.batch(ordinals)
+    batch = step.batches.batch(ordinals)
     noised = step.objective.noised(batch.x0, step.seed, here)
     return batch.x0.cpu(), noised.t.cpu(), noised.eps.cpu()
 
