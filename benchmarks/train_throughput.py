@@ -34,7 +34,7 @@ def ours(name: str, batch: int, heads: int, seconds: float, profile: Path | None
     ready, made = runtime(overrides)
     speed, first = per_second(made.trainer.step, batch, warm_up=12, seconds=seconds)
     case = {"trainer": "ddpm-exp", "variant": name, "precision": ready.plan.precision, "micro_batch": ready.plan.micro_batch}
-    case |= {"compile": ready.experiment.hardware.compile, "first_12_steps_seconds": round(first, 1)}
+    case |= {"compile": ready.plan.compile, "first_12_steps_seconds": round(first, 1)}
     case |= {"last_loss": made.trainer.statistics.read()[0].get("train/loss")}
     if profile is not None:
         profile.write_text(kernels(made.trainer.step, batch))

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_exp.diffusion.network import Condition
-from ddpm_exp.models.embeddings import TimeEmbedding
+from ddpm_exp.models.half import cast_by_autocast
 
-_CAST = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _WARM_UPS = 2
 
 
@@ -72,9 +71,6 @@ class _Graph:
 
 
 def with_half_weights(network: nn.Module, half: torch.dtype) -> None:
-    """Turn what autocast would cast at each call into 16 bits: weights of convolutions and linear maps, but not those of the
-    time embedding, which is computed in float32."""
-    kept = {id(part) for module in network.modules() if isinstance(module, TimeEmbedding) for part in module.modules()}
-    for module in network.modules():
-        if isinstance(module, _CAST) and id(module) not in kept:
-            module.to(half)
+    """Turn into 16 bits what autocast would cast at each call."""
+    for weight in cast_by_autocast(network).values():
+        weight.data = weight.data.to(half)

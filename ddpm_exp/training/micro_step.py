@@ -15,7 +15,9 @@ from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.models.dropout import share_keys
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
-from ddpm_exp.training.precision import autocast
+from ddpm_exp.training.half_weights import HalfWeights
+from ddpm_exp.training.phases import WHOLE, Stage
+from ddpm_exp.training.precision import autocast, half_of
 
 
 @dataclass
@@ -29,9 +31,24 @@ class MicroStep:
     plan: Plan
     seed: int
     device: torch.device
+    stage: Stage = WHOLE
 
     def __post_init__(self) -> None:
         self._dropout = share_keys(self.network)
+        half = half_of(self.plan.precision)
+        # Recomputed blocks and compiled networks take the weights from where they are.
+        once = self.device.type == "cuda" and not self.plan.compile and not getattr(self.network, "checkpointing", False)
+        self._half = HalfWeights(self.network, half) if half is not None and once else None
+
+    def enter(self, stage: Stage) -> bool:
+        """Train on the task of `stage` from now on; whether that is another one than before."""
+        changed, self.stage = stage != self.stage, stage
+        return changed
+
+    def refresh(self) -> None:
+        """Before the first micro-batch of a step: take over what the optimizer did to the weights."""
+        if self._half is not None:
+            self._half.refresh()
 
     def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """`ordinals` and `index` (which training example each is): int64 [B] on the device; `scale`: the loss scale.
@@ -39,17 +56,20 @@ class MicroStep:
         The returned scalar is detached and not scaled.
         """
         batch = self.batches.gather(index, ordinals)
-        noised = self.objective.noised(batch.x0, self.seed, ordinals)
+        x0 = self.stage.shrink(batch.x0)
+        noised = self.objective.noised(x0, self.seed, ordinals, timesteps=self.stage.timesteps)
         condition = self.conditions.train(batch, self.seed, ordinals)
         self._dropout.words = draws.integers(self.seed, "dropout", ordinals, 2**31).to(torch.int32)
-        losses = self.objective.losses(self._ask, batch.x0, noised, condition)
+        losses = self.objective.losses(self._ask, x0, noised, condition)
         loss = losses.sum() / self.plan.images_per_step
         torch.autograd.backward(loss * scale)
+        if self._half is not None:
+            self._half.collect()
         return loss.detach()
 
     def _ask(self, x: torch.Tensor, c_noise: torch.Tensor, condition: Condition) -> torch.Tensor:
         with autocast(self.device, self.plan.precision):
-            return self.network(x, c_noise, condition)  # type: ignore[no-any-return]
+            return (self._half or self.network)(x, c_noise, condition)
 
 
 class GraphedMicroStep:
@@ -77,6 +97,13 @@ class GraphedMicroStep:
         assert self._graph is not None
         self._graph.replay()
         return self._loss
+
+    def enter(self, stage: Stage) -> bool:
+        """As `MicroStep`; another task is another graph, and the one before gives its memory back."""
+        changed = self._eager.enter(stage)
+        if changed:
+            self._graph, self._calls = None, 0
+        return changed
 
     def _on_own_stream(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         # Gradient accumulation remembers its stream; capture fails if that is the default one.

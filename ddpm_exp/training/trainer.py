@@ -41,13 +41,18 @@ class Trainer:
     of which each trains on its share of a step and which all end it with the same weights.
     """
 
-    def __init__(self, micro_step: MicroStep, *, training: Training, length: Length, cuda_graph: bool, ranks: Ranks = SINGLE) -> None:
+    def __init__(
+        self, micro_step: MicroStep, *, training: Training, length: Length, cuda_graph: bool, ranks: Ranks = SINGLE
+    ) -> None:
+        if micro_step.plan.devices != ranks.size:
+            raise ValueError(f"a plan for {micro_step.plan.devices} devices, and {ranks.size} processes")
         self.network: nn.Module = micro_step.network
         self.length, self.ranks = length, ranks
         self.images_seen = 0
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
         self._seed, self._batches = micro_step.seed, micro_step.batches
         self.objective = micro_step.objective
+        self.eager = micro_step
         captured = cuda_graph and self._device.type == "cuda"
         self._micro_step = GraphedMicroStep(micro_step) if captured else micro_step
         self.gradients = Gradients([weight for weight in self.network.parameters() if weight.requires_grad])
@@ -72,6 +77,7 @@ class Trainer:
         """Train on the next `images_per_step` images, at `rate` or else at the schedule's. Never waits for the device."""
         self.network.train()
         self._micro_step.enter(stage_at(self.length.stages, self.images_seen))
+        self.eager.refresh()
         self.gradients.zero()
         loss = torch.zeros((), device=self._device)
         micro, share = self._plan.micro_batch, self._plan.images_per_step // self._plan.devices
