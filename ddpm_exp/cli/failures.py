@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,16 @@ def report(error: UserError, *, as_json: bool) -> None:
     for single in error.errors if isinstance(error, UserErrors) else [error]:
         head = typer.style("error:", fg=typer.colors.RED, bold=True)
         typer.echo(f"{head} {single}", err=True)
+
+
+def said_elsewhere(error: UserError) -> bool:
+    """Whether another process of the same run prints the same or the cause: what is wrong with an experiment, the first on each
+    host; that processes are lost, the first of all."""
+    from ddpm_exp.ranks.lost import Lost
+
+    if isinstance(error, Lost):
+        return os.environ.get("RANK", "0") != "0"
+    return not isinstance(error, RunError) and os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def as_document(error: UserError) -> dict[str, Any]:
@@ -109,8 +120,6 @@ def unknown_command(name: str, known: Sequence[str]) -> UserError:
 
 def hush_broken_pipe() -> None:
     """Let Python end quietly after the reader of our output has gone (`ddpm-exp runs | head -1`)."""
-    import os
-
     sink = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

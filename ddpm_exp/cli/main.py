@@ -58,7 +58,8 @@ class Commands(TyperGroup):
             mistake = error
         except typer.Abort:
             sys.exit(1)
-        failures.report(mistake, as_json=as_json)
+        if not failures.said_elsewhere(mistake):
+            failures.report(mistake, as_json=as_json)
         sys.exit(mistake.exit_code)
 
 

@@ -48,27 +48,33 @@ def run(
     from ddpm_exp.workflow.jobs import jobs, next_seed
     from ddpm_exp.workflow.options import RunOptions
     from ddpm_exp.workflow.run import run_seed
+    from ddpm_exp.workflow.started import follow_all, started
 
-    options = options or RunOptions()
-    clock = _Clock(options)
-    if every:
-        planned = jobs(loaded, options)
-        if on_jobs is not None:
-            on_jobs(planned)
-        work = [(job.loaded, job.seed) for job in planned if job.state != "finished"]
-    else:
-        work = [(loaded, next_seed(loaded, options) if seed is None else seed)]
-    outcomes: list[Outcome] = []
-    for arm, number in work:
-        if outcomes and clock.is_over():
-            break
-        outcome = run_seed(arm, number, clock.options_now(), display or Quiet())
-        outcomes.append(outcome)
-        if on_outcome is not None:
-            on_outcome(outcome)
-        if outcome.state == "interrupted":
-            break
-    return outcomes
+    with started(loaded.experiment, options or RunOptions()) as (ranks, options):
+        if not ranks.leads:
+            follow_all(loaded, options, ranks)
+            return []
+        clock = _Clock(options)
+        if every:
+            planned = jobs(loaded, options)
+            if on_jobs is not None:
+                on_jobs(planned)
+            work = [(job.loaded, job.seed) for job in planned if job.state != "finished"]
+        else:
+            work = [(loaded, next_seed(loaded, options) if seed is None else seed)]
+        outcomes: list[Outcome] = []
+        for arm, number in work:
+            if outcomes and clock.is_over():
+                break
+            ranks.share({"baseline": arm.name.removesuffix("-smoke") != loaded.name, "seed": number})
+            outcome = run_seed(arm, number, clock.options_now(), display or Quiet(), ranks)
+            outcomes.append(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
+            if outcome.state == "interrupted":
+                break
+        ranks.share(None)
+        return outcomes
 
 
 def verdict_so_far(file: str | Path, overrides: Sequence[str] = (), root: Path = DEFAULT_RUNS) -> Verdict | None:
@@ -84,6 +90,25 @@ def verdict_so_far(file: str | Path, overrides: Sequence[str] = (), root: Path =
     from ddpm_exp.workflow.judge import page_of
 
     return page_of(loaded, root)[0]
+
+
+def _start_processes(
+    file: str, overrides: Sequence[str], *, seed: int | None, every: bool, options: RunOptions, as_json: bool
+) -> None:
+    """Where `hardware.devices` are several, do the command in as many processes, and exit as they do."""
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+
+    devices = load_experiment(resolve(str(file)), overrides).experiment.hardware.devices
+    if devices == 1:
+        return
+    from ddpm_exp.ranks.launch import launch
+
+    words = ["run", str(file), *overrides, "--runs", str(options.root)]
+    for name, value in (("--gpu", options.gpu), ("--seed", seed), ("--max-hours", options.max_hours)):
+        words += [] if value is None else [name, str(value)]
+    flags = {"--all": every, "--smoke": options.smoke, "--fresh": options.fresh, "--online": options.online, "--json": as_json}
+    words += [name for name, chosen in flags.items() if chosen]
+    raise typer.Exit(launch(words, devices, on_gpus=(options.gpu or "").lower() != "cpu"))
 
 
 class _Clock:
@@ -146,6 +171,7 @@ def command(
     from ddpm_exp.cli import outcomes
     from ddpm_exp.cli.display import display_for
     from ddpm_exp.cli.output import console, print_json, say
+    from ddpm_exp.ranks.environment import launched
     from ddpm_exp.spec.errors import UserError
     from ddpm_exp.workflow.options import RunOptions
 
@@ -154,6 +180,12 @@ def command(
     if max_hours is not None and max_hours <= 0:
         raise UserError("must be greater than 0", field="--max-hours", value=max_hours, fix="write hours, such as --max-hours 1.5")
     options = RunOptions(root, gpu, smoke, fresh, max_hours, online, ("ddpm-exp", *sys.argv[1:]))
+    place = launched()
+    if place is None:
+        _start_processes(file, overrides or (), seed=seed, every=every, options=options, as_json=as_json)
+    elif place[0] > 0:
+        run(file, overrides or (), options=options)
+        return
     screen = console(stderr=as_json)
     display = display_for(screen)
 

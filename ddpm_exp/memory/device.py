@@ -27,7 +27,7 @@ def this_machine() -> tuple[Gpu, Literal["cpu", "cuda"], Facts]:
     if not torch.cuda.is_available():
         row = find_gpu("cpu")._replace(usable_bytes=_machine_memory())
         return row, "cpu", {"gpu": "none", "torch": torch.__version__, "memory_bytes": row.usable_bytes}
-    properties = torch.cuda.get_device_properties(0)
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     capability = (properties.major, properties.minor)
     _require_kernels(properties.name, capability)
     facts: Facts = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,19 +14,30 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ddpm_exp.ranks.lost import Lost
+
 PATIENCE = timedelta(hours=2)
-"""How long a process waits for another that is alive: judges are fitted and pages written by the first alone. One that died
+"""How long a process waits for another to say something: judges are fitted and pages written by the first alone. One that died
 closes its connections, which ends the wait at once."""
+
+DEVICE_PATIENCE = timedelta(minutes=10)
+"""How long a device waits for another's part of a sum, which it is computing."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among the processes of the run. Tensors on the device are summed there, all else goes over the host."""
+    """This process's place among the processes of the run. Tensors on the device are summed there, all else goes over the host.
+
+    Every method that waits for others raises `Lost` where one of them is gone.
+    """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     """Place among the processes of this host, which is the number of its GPU."""
+
+    host: Any = None
+    """The process group for tensors on the CPU; None: the default one."""
 
     @property
     def leads(self) -> bool:
@@ -35,9 +47,9 @@ class Ranks:
     def sum(self, *tensors: Tensor) -> None:
         """Replace each by its sum over all processes, the same bits in each. On CUDA the host does not wait."""
         if self.size > 1:
-            works = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
-            for work in works:
-                work.wait()
+            with _answered():
+                for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+                    work.wait()
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true anywhere. Waits for all."""
@@ -48,8 +60,20 @@ class Ranks:
         if self.size == 1:
             return value
         held = torch.tensor(value, dtype=torch.float64)
-        dist.all_reduce(held, op=dist.ReduceOp.MAX)
+        with _answered():
+            dist.all_reduce(held, op=dist.ReduceOp.MAX, group=self.host)
         return float(held)
+
+    def ask_largest(self, values: Tensor) -> Callable[[], None]:
+        """Begin to replace float64 `values` on the CPU by the largest of all processes'; the answer waits until they are."""
+        with _answered():
+            work = dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.host, async_op=True)
+
+        def answer() -> None:
+            with _answered():
+                work.wait()
+
+        return answer
 
     def share(self, value: Any) -> Any:
         """The first process's `value`, in every process: plain data and tensors on the CPU. Waits for the first."""
@@ -60,33 +84,25 @@ class Ranks:
         if self.leads:
             torch.save(value, packed)
             length[0] = packed.getbuffer().nbytes
-        dist.broadcast(length, src=0)
-        content = torch.empty(int(length), dtype=torch.uint8)
-        if self.leads:
-            content = torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
-        dist.broadcast(content, src=0)
+        with _answered():
+            dist.broadcast(length, src=0, group=self.host)
+            content = torch.empty(int(length), dtype=torch.uint8)
+            if self.leads:
+                content = torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
+            dist.broadcast(content, src=0, group=self.host)
         if self.leads:
             return value
         return torch.load(io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True)
 
-    def copy_from_first(self, tensors: list[Tensor]) -> None:
-        """Overwrite `tensors` by the first process's, in place."""
-        if self.size > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, src=0)
-
     def send(self, tensor: Tensor) -> None:
         """Hand a tensor on the CPU to the first process."""
-        dist.send(tensor.contiguous(), dst=0)
+        with _answered():
+            dist.send(tensor.contiguous(), dst=0, group=self.host)
 
     def receive(self, into: Tensor, source: int) -> None:
-        """Fill a tensor on the CPU by what process `source` sends."""
-        dist.recv(into, src=source)
-
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
-            dist.all_reduce(torch.zeros(1))
+        """Fill a contiguous tensor on the CPU by what process `source` sends."""
+        with _answered():
+            dist.recv(into, src=source, group=self.host)
 
 
 SINGLE = Ranks()
@@ -94,17 +110,36 @@ SINGLE = Ranks()
 
 
 @contextlib.contextmanager
-def joined(ranks: Ranks, device: str) -> Iterator[None]:
-    """Connect the processes that a launcher started, for the duration. `device`: "cuda" sums over NCCL, the host over gloo."""
+def joined(ranks: Ranks, device: str) -> Iterator[Ranks]:
+    """Connect the processes that a launcher started, for the duration; once per process. `device`: on "cuda", process r of a
+    host computes on its GPU r and sums over NCCL; tensors on the CPU travel over gloo."""
     if ranks.size == 1:
-        yield
+        yield ranks
         return
-    if device == "cuda":
-        torch.cuda.set_device(ranks.local_rank)
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE, device_id=torch.device("cuda", ranks.local_rank))
-    else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+    with _answered():
+        if device == "cuda":
+            torch.cuda.set_device(ranks.local_rank)
+            dist.init_process_group("nccl", timeout=DEVICE_PATIENCE, device_id=torch.device("cuda", ranks.local_rank))
+            ranks = replace(ranks, host=dist.new_group(backend="gloo", timeout=PATIENCE))
+        else:
+            dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield ranks
+    finally:
+        # With a process lost, a farewell would wait for it.
+        if sys.exc_info()[0] is None:
+            dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Turn the library's many errors about a process that is gone into one."""
     try:
         yield
-    finally:
-        dist.destroy_process_group()
+    except RuntimeError as error:
+        said = str(error).strip().splitlines()
+        raise Lost(
+            f"another process of this run has ended or does not answer ({said[0] if said else type(error).__name__})",
+            field="hardware.devices",
+            fix="see what it said; the same command goes on from the last checkpoint",
+        ) from error

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.distributed as dist
 
 from ddpm_exp.ranks.ranks import Ranks
 
@@ -26,7 +25,7 @@ class StopTogether:
         self._interval, self._steps = 1, 0
         self._asked_at = time.monotonic()
         self._question = torch.zeros(2, dtype=torch.float64)
-        self._work: dist.Work | None = None
+        self._wait_for_answer: Callable[[], None] | None = None
         self._stopped = False
 
     def __call__(self) -> bool:
@@ -40,9 +39,9 @@ class StopTogether:
         return self._stopped
 
     def _answer(self) -> None:
-        if self._work is None:
+        if self._wait_for_answer is None:
             return
-        self._work.wait()
+        self._wait_for_answer()
         stop, seconds_per_step = self._question.tolist()
         self._stopped = stop > 0
         self._interval = max(1, min(1000, round(_SECONDS / max(seconds_per_step, 1e-6)), 2 * self._interval))
@@ -53,4 +52,4 @@ class StopTogether:
         now = time.monotonic()
         self._question = torch.tensor([float(self._wish()), (now - self._asked_at) / self._steps], dtype=torch.float64)
         self._asked_at, self._steps = now, 0
-        self._work = dist.all_reduce(self._question, op=dist.ReduceOp.MAX, async_op=True)
+        self._wait_for_answer = self._ranks.ask_largest(self._question)

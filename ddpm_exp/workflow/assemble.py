@@ -16,6 +16,7 @@ from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.memory.estimate import sampling_batch
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.spec.data import Images, family_of
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
@@ -52,6 +53,7 @@ def assemble(
     initial: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda text: None,
+    ranks: Ranks = SINGLE,
 ) -> Runtime:
     """The runtime at the first step. Initial weights depend on the seed alone, not on the device.
 
@@ -77,7 +79,13 @@ def assemble(
         seed=seed,
         device=device,
     )
-    trainer = Trainer(micro_step, training=experiment.training, length=_length(prepared), cuda_graph=experiment.hardware.cuda_graph)
+    trainer = Trainer(
+        micro_step,
+        training=experiment.training,
+        length=_length(prepared),
+        cuda_graph=experiment.hardware.cuda_graph,
+        ranks=ranks,
+    )
     artist = Artist(
         sampling=experiment.sampling,
         diffusion=experiment.diffusion,
@@ -89,9 +97,10 @@ def assemble(
         half=half_of(plan.precision),
         capture=experiment.hardware.cuda_graph,
         should_stop=should_stop,
-        batch=_drawn_together(prepared),
+        batch=int(-ranks.largest(-_drawn_together(prepared))),
         clamp=family_of(experiment.data) == "image",
         guide=guide_of(experiment, splits.facts, device),
+        ranks=ranks,
     )
     evaluator = Evaluator(experiment.evaluation, splits, artist, experiment.condition, family=family_of(experiment.data), note=note)
     return Runtime(trainer, evaluator, artist, parameters)

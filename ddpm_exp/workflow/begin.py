@@ -11,6 +11,7 @@ import torch
 from ddpm_exp.checkpoints.store import latest
 from ddpm_exp.loading.diff import diff_experiments
 from ddpm_exp.memory.probe import probe
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.records.capture import command_line, git_facts, host_facts, package_versions
 from ddpm_exp.records.manifest import Manifest
 from ddpm_exp.records.run_directory import RunDirectory
@@ -27,15 +28,23 @@ from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.recorded import keep_data
 
 
-def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display) -> Prepared:
+def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display, ranks: Ranks = SINGLE) -> Prepared:
     """On CUDA, the plan measured by real steps, compiled if that pays (or if `run`, which is resumed, is); on the CPU, the
-    plan as it is."""
-    if prepared.machine.device != "cuda":
+    plan as it is. Of several processes, each tries its share of a step alone, and all take the smallest micro-batch."""
+    found = _measured(prepared, run, display).plan
+    micro = int(-ranks.largest(-found.micro_batch))
+    smallest = found.but(micro_batch=micro, accumulation=found.images_per_step // found.devices // micro)
+    return replace(prepared, plan=Plan.model_validate(ranks.share(smallest.model_dump())))
+
+
+def _measured(prepared: Prepared, run: RunDirectory | None, display: Display) -> Prepared:
+    if prepared.machine.device != "cuda" or prepared.experiment.hardware.shard:
         return prepared
     display.phase(f"probing memory on {prepared.machine.gpu.name}")
 
     def steps(micro_batch: int) -> Callable[[], None]:
-        sliced = prepared.plan.but(micro_batch=micro_batch, accumulation=prepared.plan.images_per_step // micro_batch)
+        share = _own_share(prepared.plan)
+        sliced = share.but(micro_batch=micro_batch, accumulation=share.images_per_step // micro_batch)
         runtime = assemble(replace(prepared, plan=sliced), seed=0, initial=False)
 
         def step_and_draw() -> None:
@@ -54,10 +63,15 @@ def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display) 
     return replace(prepared, plan=_compiled_or_not(replace(prepared, plan=plan), display))
 
 
+def _own_share(plan: Plan) -> Plan:
+    """The plan of a process that trains on its part of a step alone."""
+    return plan.but(images_per_step=plan.images_per_step // plan.devices, devices=1)
+
+
 def _compiled_or_not(prepared: Prepared, display: Display) -> Plan:
     if prepared.experiment.hardware.compile != "auto":
         return prepared.plan
-    trainer = assemble(prepared, seed=0, initial=False).trainer
+    trainer = assemble(replace(prepared, plan=_own_share(prepared.plan)), seed=0, initial=False).trainer
     step = seconds_of(trainer.step, torch.cuda.synchronize)
     choice = choose(prepared.experiment, step * prepared.units.total_images / prepared.plan.images_per_step)
     display.note(choice.why)

@@ -14,6 +14,7 @@ from ddpm_exp.records.sink import Sink
 from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.early import STOPPED_EARLY, ended_early, in_words
+from ddpm_exp.workflow.orders import lead
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.record import run_page, summary_of
 
@@ -41,14 +42,22 @@ def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: 
     if spec is None:
         return
     total = runtime.trainer.images_seen
+    ranks = runtime.trainer.ranks
     display.phase(f"FID: drawing {spec.images:,} images")
-    train = prepared.splits.train
-    numbers = torch.arange(spec.images)
-    drawn = runtime.artist.draw(runtime.averaged(), for_fid(prepared.experiment.condition, train, numbers), numbers, held_out=False)
+    lead(ranks, "fid")
+    drawn = draw_for_fid(prepared, runtime)
     display.phase("FID: extracting features")
-    found = fid.measure(to_uint8(drawn), train.x, fid.find_weights(spec), runtime.artist.device)
+    found = fid.measure(to_uint8(drawn), prepared.splits.train.x, fid.find_weights(spec), runtime.artist.device, ranks)
     values = {"samples/fid": found.value, "samples/fid_generated": float(found.generated), "samples/fid_reals": float(found.reals)}
     run.metrics.append(total, values)
     sink.log(total, values)
     if not found.comparable_with_papers:
         display.note(f"this FID is from {found.generated:,} images; papers use 50,000, so it compares only with itself")
+
+
+def draw_for_fid(prepared: Prepared, runtime: Runtime) -> torch.Tensor:
+    """The samples that FID is asked from; on processes but the first, their share of them."""
+    spec, train = prepared.experiment.evaluation.fid, prepared.splits.train
+    numbers = torch.arange(0 if spec is None else spec.images)
+    asked = for_fid(prepared.experiment.condition, train, numbers)
+    return runtime.artist.draw(runtime.averaged(), asked, numbers, held_out=False)

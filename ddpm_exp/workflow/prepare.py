@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+import torch
+
 from ddpm_exp.data.conditions import build_conditions
 from ddpm_exp.data.datasets import load, require
 from ddpm_exp.data.examples import Splits
@@ -34,6 +36,11 @@ class Machine:
     device: Literal["cpu", "cuda"]
     facts: dict[str, Any]
     """For the manifest: name, driver, versions."""
+
+    @property
+    def visible(self) -> int:
+        """GPUs that this process may use; 0 where it runs on the processor."""
+        return torch.cuda.device_count() if self.device == "cuda" else 0
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,22 @@ from typing import Literal
 from ddpm_exp.checkpoints.store import has_any
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.ranks.environment import require_agreement
+from ddpm_exp.ranks.lost import Lost
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.records.wandb_sink import build_sink
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.begin import begin, size_to_gpu
-from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.display import Display, Quiet
 from ddpm_exp.workflow.finish import finish
+from ddpm_exp.workflow.following import follow, start_alike
 from ddpm_exp.workflow.interruption import Interruption
 from ddpm_exp.workflow.jobs import find_run, go_on_command
 from ddpm_exp.workflow.options import RunOptions
+from ddpm_exp.workflow.orders import lead
 from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 from ddpm_exp.workflow.record import last_values
 from ddpm_exp.workflow.sitting import Sitting
@@ -51,16 +56,18 @@ class Outcome:
     """Stopped by Ctrl-C or SIGTERM rather than by a time limit."""
 
 
-def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -> Outcome:
+def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display, ranks: Ranks = SINGLE) -> Outcome:
     """Train, evaluate and record one seed; reuse a finished identical run and resume an unfinished one unless `fresh`.
 
-    Raises UserError for wrong input, before anything is written, and RunError where the run fails; what is on disk
-    stays there.
+    The first of several processes calls this, and all others `follow_seed`. Raises UserError for wrong input, before anything is
+    written, and RunError where the run fails; what is on disk stays there.
     """
     if options.smoke and not loaded.name.endswith("-smoke"):
         loaded = smoke(loaded)
     display.phase(f"preparing {loaded.id}, seed {seed}")
-    prepared = prepare(loaded, find_machine(options))
+    machine = find_machine(options)
+    require_agreement(ranks, loaded.experiment, gpus=machine.visible)
+    prepared = prepare(loaded, machine)
     run = None if options.fresh else find_run(prepared.loaded, prepared.science_hash, seed, options.root)
     if run is not None and _is_trial() and run.status().state in ("finished", "running"):
         display.note(f"{run.path} is the same experiment; this is a W&B agent's trial, which has to report, so it trains again")
@@ -69,12 +76,33 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display) -
     with threads, sole_writer(run, display), Interruption(options.max_hours) as interruption:
         if run is not None and run.status().state == "finished":
             display.note(f"reusing the finished run {run.path}; --fresh trains again")
+            ranks.share(False)
             return outcome(run, "reused", seed)
-        prepared = size_to_gpu(prepared, run, display)
+        ranks.share(True)
+        prepared = size_to_gpu(prepared, run, display, ranks)
         initial = run is None or not has_any(run.checkpoints)
-        runtime = assemble(prepared, seed, initial=initial, should_stop=interruption.asked, note=display.phase)
+        runtime = assemble(prepared, seed, initial=initial, should_stop=interruption.asked, note=display.phase, ranks=ranks)
         run = begin(prepared, runtime, run, seed, options, display)
-        return _sit(prepared, runtime, run, seed, options, display, interruption)
+        done = _sit(prepared, runtime, run, seed, options, display, interruption)
+        lead(ranks, "end")
+        return done
+
+
+def follow_seed(loaded: Loaded, seed: int, options: RunOptions, ranks: Ranks) -> None:
+    """Take part in the `run_seed` that the first process does with the same arguments. Raises as that, and `Lost` without it."""
+    if options.smoke and not loaded.name.endswith("-smoke"):
+        loaded = smoke(loaded)
+    machine = find_machine(options)
+    require_agreement(ranks, loaded.experiment, gpus=machine.visible)
+    prepared = prepare(loaded, machine)
+    threads = one_thread() if options.smoke else contextlib.nullcontext()
+    with threads, Interruption(None) as interruption:
+        if not ranks.share(None):
+            return
+        prepared = size_to_gpu(prepared, None, Quiet(), ranks)
+        runtime = assemble(prepared, seed, initial=False, should_stop=interruption.asked, ranks=ranks)
+        start_alike(runtime.trainer, ranks)
+        follow(prepared, runtime, ranks, interruption.asked)
 
 
 def _is_trial() -> bool:
@@ -99,6 +127,7 @@ def _sit(
     size = f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
     display.phase(f"training {size} parameters on {prepared.machine.gpu.name}")
     try:
+        start_alike(runtime.trainer, runtime.trainer.ranks)
         complete = sitting.go()
         if complete:
             finish(prepared, runtime, run, sink, display, lambda: sitting.seconds)
@@ -109,7 +138,7 @@ def _sit(
         _close(sink, 1, display)
         raise
     except UserError as error:
-        _leave(run, "failed", error.rule, sitting.seconds)
+        _leave(run, "interrupted" if isinstance(error, Lost) else "failed", error.rule, sitting.seconds)
         _close(sink, 1, display)
         raise
     except BaseException as error:
@@ -118,7 +147,8 @@ def _sit(
         raise
     if not complete:
         go_on = go_on_command(prepared.loaded, seed, options)
-        _leave(run, "interrupted", f"{interruption.reason}; go on with: {go_on}", sitting.seconds)
+        why = interruption.reason or "asked to stop on another host"
+        _leave(run, "interrupted", f"{why}; go on with: {go_on}", sitting.seconds)
         _close(sink, 1, display)
         return outcome(run, "interrupted", seed, go_on, interruption.signalled)
     _close(sink, 0, display)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ddpm_exp.checkpoints.store import save
 from ddpm_exp.evaluation.drawing import Stopped
+from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.training.loop import Callbacks, train
@@ -17,6 +18,7 @@ from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.display import Display, Progress
 from ddpm_exp.workflow.early import ended_early
+from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
 
 _EVALUATED = "val/denoising"
@@ -62,12 +64,17 @@ class Sitting:
         return complete
 
     def _train(self, trainer: Trainer) -> bool:
-        return not self._asked() and train(
+        if self._asked():
+            return False
+        lead(trainer.ranks, "train")
+        return train(
             trainer,
             log_images=self._log_images,
-            stops=(self._checkpoint_images, self._evaluate_images),
+            stops=pauses(self._prepared),
             stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
-            callbacks=Callbacks(self._on_log, self._on_images, self._asked, complete=lambda: self._early is not None),
+            callbacks=Callbacks(
+                self._on_log, self._on_images, StopTogether(trainer.ranks, self._asked), complete=lambda: self._early is not None
+            ),
         )
 
     @property
@@ -94,6 +101,7 @@ class Sitting:
         total = self._prepared.units.total_images
         if images >= total or self._early is not None or images % self._checkpoint_images == 0:
             self._checkpoint()
+        lead(self._runtime.trainer.ranks, "go on" if self._early is None else "complete")
 
     def _evaluate_if_due(self, images: int) -> None:
         """Evaluate at the start, at every multiple of the interval and at the end, unless that is already recorded.
@@ -109,6 +117,7 @@ class Sitting:
     def _evaluate(self, images: int) -> None:
         epoch = images / self._prepared.units.images_per_epoch
         self._display.phase(f"evaluating at {images:,} images (epoch {epoch:.4g})")
+        lead(self._runtime.trainer.ranks, "evaluate")
         found = self._runtime.evaluator.evaluate(self._runtime.averaged(), f"{images:,} images, epoch {epoch:.4g}")
         values = found.values | self._fall(images, found.values[_EVALUATED])
         if images == 0:

@@ -29,6 +29,5 @@ def in_processes(size: int, work: Callable[..., Any], *given: Any) -> list[Any]:
 def _process(rank: int, size: int, port: int, folder: str, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": str(size)}
-    ranks = Ranks(rank, size, rank)
-    with joined(ranks, "cpu"):
+    with joined(Ranks(rank, size, rank), "cpu") as ranks:
         (Path(folder) / str(rank)).write_bytes(pickle.dumps(work(ranks, *given)))
