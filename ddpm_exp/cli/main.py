@@ -6,6 +6,7 @@ so that `--help` answers in a quarter of a second.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
@@ -34,7 +35,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            if os.environ.get("RANK", "0") == "0":  # of several processes one says so
+                typer.echo("interrupted", err=True)
             raise typer.Exit(failures.INTERRUPTED) from None
         except BrokenPipeError:
             failures.hush_broken_pipe()

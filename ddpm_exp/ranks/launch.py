@@ -39,8 +39,10 @@ def launch(words: Sequence[str], devices: int, *, on_gpus: bool) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_SECONDS))
     # A processor's threads are shared; torchrun sets one for each process, which starves those that run on it.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
-    # Its warnings tell a user who pressed Ctrl-C that processes receive a signal.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    # Its warnings tell a user who pressed Ctrl-C that processes receive a signal; what failed is said below, or by the process.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         config = LaunchConfig(
             min_nodes=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from ddpm_exp.ranks.lost import Lost
 
@@ -119,10 +121,11 @@ def joined(ranks: Ranks, device: str) -> Iterator[Ranks]:
     with _answered():
         if device == "cuda":
             torch.cuda.set_device(ranks.local_rank)
-            dist.init_process_group("nccl", timeout=DEVICE_PATIENCE, device_id=torch.device("cuda", ranks.local_rank))
+            device_id = torch.device("cuda", ranks.local_rank)
+            dist.init_process_group("nccl", timeout=DEVICE_PATIENCE, device_id=device_id, **_meeting(ranks))
             ranks = replace(ranks, host=dist.new_group(backend="gloo", timeout=PATIENCE))
         else:
-            dist.init_process_group("gloo", timeout=PATIENCE)
+            dist.init_process_group("gloo", timeout=PATIENCE, **_meeting(ranks))
     try:
         yield ranks
     finally:
@@ -131,15 +134,28 @@ def joined(ranks: Ranks, device: str) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
+def _meeting(ranks: Ranks) -> dict[str, Any]:
+    """Where the processes find each other: at the launcher's store or, where it has none, at the first process's.
+
+    Under a name of their own for each time that the launcher starts them: its store outlives them, and would send processes that
+    were started again to the addresses of those that died.
+    """
+    own = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    store = TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), ranks.size, is_master=own and ranks.leads, multi_tenant=own
+    )
+    name = f"ddpm-exp/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    return {"store": PrefixStore(name, store), "rank": ranks.rank, "world_size": ranks.size}
+
+
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
     """Turn the library's many errors about a process that is gone into one."""
     try:
         yield
     except RuntimeError as error:
-        said = str(error).strip().splitlines()
         raise Lost(
-            f"another process of this run has ended or does not answer ({said[0] if said else type(error).__name__})",
+            "another process of this run has ended or does not answer",
             field="hardware.devices",
             fix="see what it said; the same command goes on from the last checkpoint",
         ) from error
