@@ -21,6 +21,7 @@ import torch
 from throughput import device_name, runtime
 
 from ddpm_exp.checkpoints.store import latest, save
+from ddpm_exp.data.source import batch_of
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 
@@ -92,7 +93,7 @@ def draws(made: Trainer, ordinals: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Images, times and noise of these ordinals, as the micro-step draws them."""
     step = made.eager
     here = ordinals.to(step.device)
-    batch = step.batches.batch(ordinals)
+    batch = batch_of(step.source, ordinals)
     noised = step.objective.noised(batch.x0, step.seed, here)
     return batch.x0.cpu(), noised.t.cpu(), noised.eps.cpu()
 

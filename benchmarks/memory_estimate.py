@@ -138,7 +138,7 @@ def build_step(case: Case, device: torch.device) -> Callable[[], None]:
         network=network,
         diffusion=experiment.diffusion,
         path=build_path(experiment.diffusion, device),
-        batches=Batches(images, seed=0, flip=False, device=device, draw=draws.uniform),
+        source=Batches(images, seed=0, flip=False, device=device, draw=draws.uniform),
         conditions=build_conditions(experiment.condition, names, draws.uniform),
         plan=plan,
         seed=0,

@@ -8,6 +8,7 @@ from torch import Tensor
 from ddpm_exp.data.examples import Batch, Examples
 from ddpm_exp.data.order import Draw, index_of
 from ddpm_exp.data.pixels import assert_finite, assert_model_range, to_model_range
+from ddpm_exp.data.source import Fetched
 
 
 class Batches:
@@ -25,21 +26,17 @@ class Batches:
         self._values = None if examples.values is None else examples.values.to(self.device)
         self._asserted = False
 
-    def batch(self, ordinals: Tensor) -> Batch:
-        """The examples of int64 [B] `ordinals` on the CPU, on the device.
-
-        Raises RunError if the first batch is not in the model's range. Later batches never wait for the device.
-        """
+    def fetch(self, ordinals: Tensor) -> Fetched:
+        """The index: which training example each ordinal is, int64 [B] on the device for int64 [B] on the CPU."""
         # Without `non_blocking` a copy of a few bytes would wait for every kernel already queued.
-        index = self.index(ordinals).to(self.device, non_blocking=True)
-        return self.gather(index, ordinals.to(self.device, non_blocking=True))
+        return (index_of(self._seed, ordinals, self.count).to(self.device, non_blocking=True),)
 
-    def index(self, ordinals: Tensor) -> Tensor:
-        """Which training example each ordinal is: int64 [B] for int64 [B], both on the CPU."""
-        return index_of(self._seed, ordinals, self.count)
+    def batch(self, fetched: Fetched, ordinals: Tensor) -> Batch:
+        """The examples at the index that was fetched, mirrored as their `ordinals` (on the device) say.
 
-    def gather(self, index: Tensor, ordinals: Tensor) -> Batch:
-        """`batch` for an `index` and `ordinals` that are on the device already; a CUDA graph can capture it after one call."""
+        A CUDA graph can capture it after one call, which raises RunError if it is not in the model's range.
+        """
+        (index,) = fetched
         pixels = self._x.dtype == torch.uint8
         x0 = to_model_range(self._x[index]) if pixels else self._x[index]
         if not self._asserted:

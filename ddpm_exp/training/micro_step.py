@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.conditions import Conditions
+from ddpm_exp.data.source import Fetched, Source
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.network import Condition
 from ddpm_exp.diffusion.objective import Objective
@@ -26,7 +26,7 @@ class MicroStep:
 
     network: nn.Module
     objective: Objective
-    batches: Batches
+    source: Source
     conditions: Conditions
     plan: Plan
     seed: int
@@ -50,12 +50,12 @@ class MicroStep:
         if self._half is not None:
             self._half.refresh()
 
-    def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """`ordinals` and `index` (which training example each is): int64 [B] on the device; `scale`: the loss scale.
+    def __call__(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> torch.Tensor:
+        """`ordinals`: int64 [B] on the device; `fetched`: what `source` fetched for them; `scale`: the loss scale.
 
         The returned scalar is detached and not scaled.
         """
-        batch = self.batches.gather(index, ordinals)
+        batch = self.source.batch(fetched, ordinals)
         x0 = self.stage.shrink(batch.x0)
         noised = self.objective.noised(x0, self.seed, ordinals, timesteps=self.stage.timesteps)
         condition = self.conditions.train(batch, self.seed, ordinals)
@@ -84,15 +84,16 @@ class GraphedMicroStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
 
-    def __call__(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    def __call__(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> torch.Tensor:
         """As `MicroStep`; the returned scalar is overwritten by the next call."""
         self._calls += 1
         if self._calls == 1:
-            return self._on_own_stream(ordinals, index, scale)
+            return self._on_own_stream(ordinals, fetched, scale)
         if self._graph is None:
-            self._capture(ordinals, index, scale)
+            self._capture(ordinals, fetched, scale)
         self._ordinals.copy_(ordinals, non_blocking=True)
-        self._index.copy_(index, non_blocking=True)
+        for held, new in zip(self._fetched, fetched, strict=True):
+            held.copy_(new, non_blocking=True)
         self._scale.copy_(scale, non_blocking=True)
         assert self._graph is not None
         self._graph.replay()
@@ -105,22 +106,23 @@ class GraphedMicroStep:
             self._graph, self._calls = None, 0
         return changed
 
-    def _on_own_stream(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    def _on_own_stream(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> torch.Tensor:
         # Gradient accumulation remembers its stream; capture fails if that is the default one.
         current = torch.cuda.current_stream(self._eager.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            loss = self._eager(ordinals, index, scale)
+            loss = self._eager(ordinals, fetched, scale)
         current.wait_stream(self._stream)
         return loss
 
-    def _capture(self, ordinals: torch.Tensor, index: torch.Tensor, scale: torch.Tensor) -> None:
-        self._ordinals, self._index, self._scale = ordinals.clone(), index.clone(), scale.clone()
+    def _capture(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> None:
+        self._ordinals, self._scale = ordinals.clone(), scale.clone()
+        self._fetched = tuple(one.clone() for one in fetched)
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self._eager.device)
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                self._loss = self._eager(self._ordinals, self._index, self._scale)
+                self._loss = self._eager(self._ordinals, self._fetched, self._scale)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -50,7 +50,7 @@ class Trainer:
         self.length, self.ranks = length, ranks
         self.images_seen = 0
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
-        self._seed, self._batches = micro_step.seed, micro_step.batches
+        self._seed, self._source = micro_step.seed, micro_step.source
         self.objective = micro_step.objective
         self.eager = micro_step
         captured = cuda_graph and self._device.type == "cuda"
@@ -83,9 +83,8 @@ class Trainer:
         micro, share = self._plan.micro_batch, self._plan.images_per_step // self._plan.devices
         start = self.images_seen + self.ranks.rank * share
         for first in range(start, start + share, micro):
-            ordinals = torch.arange(first, first + micro)
-            index = self._batches.index(ordinals).to(self._device, non_blocking=True)
-            loss += self._micro_step(torch.arange(first, first + micro, device=self._device), index, self.loss_scale.scale)
+            fetched = self._source.fetch(torch.arange(first, first + micro))
+            loss += self._micro_step(torch.arange(first, first + micro, device=self._device), fetched, self.loss_scale.scale)
         self.ranks.sum(self.gradients.flat, loss, *self.objective.observed())
         self._update(loss, self.rate() if rate is None else rate)
         self.objective.end_step()

@@ -73,7 +73,7 @@ def assemble(
     micro_step = MicroStep(
         network=network,
         objective=objective,
-        batches=Batches(splits.train, seed=seed, flip=flip, device=device, draw=draws.uniform),
+        source=Batches(splits.train, seed=seed, flip=flip, device=device, draw=draws.uniform),
         conditions=conditions,
         plan=plan,
         seed=seed,

@@ -92,7 +92,7 @@ class Lesson:
         micro_step = MicroStep(
             network=build_network(self.model, (), tuple(train.shape[1:]), timesteps=self.diffusion.timesteps, family=self.family),
             objective=Objective(self.diffusion, build_path(self.diffusion), images_per_step=self.images_per_step, device=CPU),
-            batches=Batches(Examples(train, None, ()), seed=self.seed, flip=False, device=CPU, draw=draws.uniform),
+            source=Batches(Examples(train, None, ()), seed=self.seed, flip=False, device=CPU, draw=draws.uniform),
             conditions=Conditions(()),
             plan=plan,
             seed=self.seed,

@@ -96,7 +96,7 @@ def tiny_trainer(
     micro_step = MicroStep(
         network=tiny_network(TINY.but(dropout=dropout), conditions),
         objective=Objective(diffusion, build_path(diffusion), images_per_step=training.images_per_step, device=CPU),
-        batches=Batches(splits.train, seed=0, flip=False, device=CPU, draw=draws.uniform),
+        source=Batches(splits.train, seed=0, flip=False, device=CPU, draw=draws.uniform),
         conditions=conditions,
         plan=plan,
         seed=0,
