@@ -63,7 +63,7 @@ def threshold(p: float) -> int:
 
 def layer_word(layer: int) -> int:
     """A signed 32-bit number that tells the layers of a network apart."""
-    return _signed(layer * 0x85EBCA6B)
+    return _signed((layer + 1) * 0x85EBCA6B)
 
 
 def kept(words: Tensor, x: Tensor, layer: int, p: float) -> Tensor:
@@ -72,7 +72,7 @@ def kept(words: Tensor, x: Tensor, layer: int, p: float) -> Tensor:
     Elements of an image [C, H, W] are numbered with the channels fastest, of others with the last axis fastest. The hash mixes
     the number and the layer, then that and the key; products of 32-bit integers wrap. `fused_kernels` computes the same.
     """
-    number = _mixed(_numbers(x) * _signed(GOLDEN) ^ layer_word(layer))
+    number = _mixed((_numbers(x) ^ layer_word(layer)) * _signed(GOLDEN))
     return _mixed(number ^ words.view(-1, *(1,) * (x.dim() - 1))) >= threshold(p)
 
 

@@ -23,7 +23,7 @@ def _mixed(x):
 def _kept(keys, image, element, layer, threshold):
     """Whether dropout keeps an element: `dropout.kept`, in unsigned arithmetic."""
     key = tl.load(keys + image).to(tl.uint32, bitcast=True)
-    number = _mixed((element.to(tl.uint32) * 0x9E3779B9) ^ layer.to(tl.uint32))
+    number = _mixed((element.to(tl.uint32) ^ layer.to(tl.uint32)) * 0x9E3779B9)
     return _mixed(number ^ key).to(tl.int32, bitcast=True) >= threshold
 
 
