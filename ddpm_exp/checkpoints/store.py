@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,13 +14,14 @@ from typing import Any
 
 import torch
 
+from ddpm_exp.checkpoints import sharded
 from ddpm_exp.checkpoints.atomic import TEMPORARY, HashingWriter, refused, sync_folder, whole_file, write_whole
 from ddpm_exp.spec.errors import RunError
 
 FORMAT = 1
 """Form of the file; raise it when its parts change."""
 
-_NAME = re.compile(r"\d{12}\.pt")
+_NAME = re.compile(r"\d{12}\.(pt|dcp)")
 
 
 @dataclass
@@ -52,7 +54,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         _write(path, content)
-        _prune(folder, path, keep)
+        prune(folder, path, keep)
     except OSError as error:
         raise refused(path, error) from error
     return path
@@ -64,7 +66,7 @@ def latest(folder: Path, on_broken: Callable[[RunError], None] | None = None) ->
     Each broken one is passed to `on_broken` (default: a warning) and the one before it is tried. Raises RunError if there are
     checkpoints and all are broken: starting over silently would lose a run.
     """
-    paths = _checkpoints(folder)
+    paths = checkpoints(folder)
     for path in reversed(paths):
         try:
             return path, load(path)
@@ -84,12 +86,14 @@ def latest(folder: Path, on_broken: Callable[[RunError], None] | None = None) ->
 
 def has_any(folder: Path) -> bool:
     """Whether there is a checkpoint, whole or not: then `latest` gives one or raises."""
-    return bool(_checkpoints(folder))
+    return bool(checkpoints(folder))
 
 
 def load(path: Path) -> Checkpoint:
     """The checkpoint at `path`, tensors on the CPU. Never runs code from the file. Raises RunError if it is missing,
     differs from its checksum, is of another format or holds anything but tensors and plain data."""
+    if path.suffix == sharded.ENDING:
+        return Checkpoint(*sharded.load(path))
     _verify(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -155,19 +159,19 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Files named like checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("*.pt") if _NAME.fullmatch(path.name))
+def checkpoints(folder: Path) -> list[Path]:
+    """Files named like checkpoints, and folders of those that several processes wrote, oldest first."""
+    return sorted(path for path in folder.glob("*.*") if _NAME.fullmatch(path.name))
 
 
-def _prune(folder: Path, written: Path, keep: int) -> None:
+def prune(folder: Path, written: Path, keep: int) -> None:
     """Delete all but `written` and the `keep` - 1 before it. Files with more images than `written` are of a course that the run
     left when it continued from an earlier checkpoint; they go too, or they would be taken for the latest."""
-    older = [path for path in _checkpoints(folder) if path.name < written.name]
+    older = [path for path in checkpoints(folder) if path.name < written.name]
     kept = {written, *older[len(older) - (keep - 1) :]} if keep > 1 else {written}
-    for path in _checkpoints(folder):
+    for path in checkpoints(folder):
         if path not in kept:
-            path.unlink()
+            _delete(path)
             _sidecar(path).unlink(missing_ok=True)
     sync_folder(folder)
 
@@ -175,10 +179,17 @@ def _prune(folder: Path, written: Path, keep: int) -> None:
 def _sweep(folder: Path) -> None:
     """Delete what a killed process left: temporary files, and checksums without a file."""
     for path in folder.glob(f"*{TEMPORARY}"):
-        path.unlink(missing_ok=True)
+        _delete(path)
     for sidecar in folder.glob("*.pt.sha256"):
         if not sidecar.with_suffix("").exists():
             sidecar.unlink(missing_ok=True)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _plain(value: Any, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -96,6 +97,10 @@ class Ranks:
             return value
         return torch.load(io.BytesIO(content.numpy().tobytes()), map_location="cpu", weights_only=True)
 
+    def wait(self) -> None:
+        """Until all are here."""
+        self.largest(0.0)
+
     def send(self, tensor: Tensor) -> None:
         """Hand a tensor on the CPU to the first process."""
         with _answered():
@@ -131,6 +136,8 @@ def joined(ranks: Ranks, device: str) -> Iterator[Ranks]:
     finally:
         # With a process lost, a farewell would wait for it.
         if sys.exc_info()[0] is None:
+            ranks.wait()
+            gc.collect()  # what holds a group ends before the interpreter does, whose end its threads would not survive
             dist.destroy_process_group()
 
 

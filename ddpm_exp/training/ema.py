@@ -40,8 +40,9 @@ def power_decay(*, images_per_step: int, images_seen: int, gamma: float) -> floa
 class Ema:
     """A frozen copy of a network whose parameters follow the original's by exponential averaging; buffers are copied."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+    def __init__(self, network: nn.Module, average: nn.Module | None = None) -> None:
+        """`average`: what to use as that copy, with the same weights."""
+        self.network = (copy.deepcopy(network) if average is None else average).eval().requires_grad_(False)
         self._pairs = list(zip(self.network.parameters(), network.parameters(), strict=True))
         self._buffers = list(zip(self.network.buffers(), network.buffers(), strict=True))
 

@@ -34,6 +34,14 @@ class Gradients:
             weight.grad = view
             self._views.append(view)
 
+    @property
+    def own(self) -> list[Tensor]:
+        """What is to be summed over processes after the last backward pass."""
+        return [self.flat]
+
+    def expect(self, *, last: bool) -> None:
+        """Called before each backward pass of a step; here nothing depends on whether it is the `last`."""
+
     def zero(self) -> None:
         """Forget what was accumulated."""
         self.flat.zero_()

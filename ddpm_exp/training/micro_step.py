@@ -18,6 +18,7 @@ from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.half_weights import HalfWeights
 from ddpm_exp.training.phases import WHOLE, Stage
 from ddpm_exp.training.precision import autocast, half_of
+from ddpm_exp.training.sharding import is_spread
 
 
 @dataclass
@@ -36,8 +37,9 @@ class MicroStep:
     def __post_init__(self) -> None:
         self._dropout = share_keys(self.network)
         half = half_of(self.plan.precision)
-        # Recomputed blocks and compiled networks take the weights from where they are.
+        # Recomputed blocks, compiled networks and spread ones take the weights from where they are.
         once = self.device.type == "cuda" and not self.plan.compile and not getattr(self.network, "checkpointing", False)
+        once = once and not is_spread(self.network)
         self._half = HalfWeights(self.network, half) if half is not None and once else None
 
     def enter(self, stage: Stage) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ddpm_exp.checkpoints.store import Checkpoint
 from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.sharding import spread_like, with_moments
 from ddpm_exp.training.trainer import Trainer
 
 
@@ -23,8 +25,16 @@ def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
     return Checkpoint(images_seen=trainer.images_seen, tensors=tensors, facts=facts)
 
 
+def into(trainer: Trainer) -> dict[str, Any]:
+    """The tensors of a spread trainer, as a checkpoint of it is to be read."""
+    with_moments(trainer.optimizer)
+    return to_checkpoint(trainer, {}).tensors
+
+
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Continue `trainer` exactly where the checkpoint was made. Raises RunError if it belongs to another network."""
+    if trainer.spread:
+        checkpoint = replace(checkpoint, tensors=spread_like(checkpoint.tensors, into(trainer)))
     try:
         trainer.network.load_state_dict(checkpoint.tensors["network"])
         if trainer.ema is not None:

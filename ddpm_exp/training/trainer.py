@@ -16,6 +16,7 @@ from ddpm_exp.training.optimizer import build_optimizer
 from ddpm_exp.training.phases import Stages, stage_at
 from ddpm_exp.training.precision import LossScale
 from ddpm_exp.training.rate import learning_rate
+from ddpm_exp.training.sharding import SpreadGradients, is_spread
 from ddpm_exp.training.statistics import Statistics
 
 
@@ -42,8 +43,16 @@ class Trainer:
     """
 
     def __init__(
-        self, micro_step: MicroStep, *, training: Training, length: Length, cuda_graph: bool, ranks: Ranks = SINGLE
+        self,
+        micro_step: MicroStep,
+        *,
+        training: Training,
+        length: Length,
+        cuda_graph: bool,
+        ranks: Ranks = SINGLE,
+        average: nn.Module | None = None,
     ) -> None:
+        """`average`: the network that the averages go to; None: a copy of the network."""
         if micro_step.plan.devices != ranks.size:
             raise ValueError(f"a plan for {micro_step.plan.devices} devices, and {ranks.size} processes")
         self.network: nn.Module = micro_step.network
@@ -53,11 +62,13 @@ class Trainer:
         self._seed, self._source = micro_step.seed, micro_step.source
         self.objective = micro_step.objective
         self.eager = micro_step
-        captured = cuda_graph and self._device.type == "cuda"
+        self.spread = is_spread(self.network)
+        captured = cuda_graph and self._device.type == "cuda" and not self.spread
         self._micro_step = GraphedMicroStep(micro_step) if captured else micro_step
-        self.gradients = Gradients([weight for weight in self.network.parameters() if weight.requires_grad])
+        learning = [weight for weight in self.network.parameters() if weight.requires_grad]
+        self.gradients = SpreadGradients(self.network) if self.spread else Gradients(learning)
         self.optimizer = build_optimizer(training, self.network, self._plan.precision)
-        self.ema = Ema(self.network) if training.averages else None
+        self.ema = Ema(self.network, average) if training.averages else None
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
         self.statistics = Statistics(self._device)
@@ -83,9 +94,10 @@ class Trainer:
         micro, share = self._plan.micro_batch, self._plan.images_per_step // self._plan.devices
         start = self.images_seen + self.ranks.rank * share
         for first in range(start, start + share, micro):
+            self.gradients.expect(last=first + micro >= start + share)
             fetched = self._source.fetch(torch.arange(first, first + micro))
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), fetched, self.loss_scale.scale)
-        self.ranks.sum(self.gradients.flat, loss, *self.objective.observed())
+        self.ranks.sum(*self.gradients.own, loss, *self.objective.observed())
         self._update(loss, self.rate() if rate is None else rate)
         self.objective.end_step()
         self.images_seen += self._plan.images_per_step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.phases import stages_of
 from ddpm_exp.training.precision import autocast, half_of, set_arithmetic
+from ddpm_exp.training.sharding import spread
 from ddpm_exp.training.trainer import Length, Trainer
 from ddpm_exp.workflow.network import conditions_of, network_of, placed
 from ddpm_exp.workflow.prepare import Prepared
@@ -63,8 +65,10 @@ def assemble(
     device = torch.device(prepared.machine.device)
     set_arithmetic(tf32=experiment.training.tf32, deterministic=experiment.hardware.deterministic)
     conditions = conditions_of(experiment, splits.facts)
-    network = placed(build(experiment, splits.facts, seed, initial=initial), experiment, device)
+    shard = experiment.hardware.shard
+    network = placed(build(experiment, splits.facts, seed, initial=initial), experiment, device, spread=shard)
     parameters = sum(weight.numel() for weight in network.parameters())
+    average = _spread(network, experiment, device, ranks) if shard else None
     if plan.compile:
         network.compile()
     path = build_path(experiment.diffusion, device)
@@ -85,6 +89,7 @@ def assemble(
         length=_length(prepared),
         cuda_graph=experiment.hardware.cuda_graph,
         ranks=ranks,
+        average=average,
     )
     artist = Artist(
         sampling=experiment.sampling,
@@ -95,7 +100,7 @@ def assemble(
         device=device,
         autocast=lambda: autocast(device, plan.precision),
         half=half_of(plan.precision),
-        capture=experiment.hardware.cuda_graph,
+        capture=experiment.hardware.cuda_graph and not shard,
         should_stop=should_stop,
         batch=int(-ranks.largest(-_drawn_together(prepared))),
         clamp=family_of(experiment.data) == "image",
@@ -113,6 +118,15 @@ def build(experiment: Experiment, facts: Facts, seed: int, *, initial: bool = Tr
     if initial and experiment.training.init_from is not None:
         start_from(network, experiment.model, experiment.training.init_from)
     return network
+
+
+def _spread(network: torch.nn.Module, experiment: Experiment, device: torch.device, ranks: Ranks) -> torch.nn.Module | None:
+    """Spread `network` over the devices, and its average, which is returned, if there is to be one."""
+    average = copy.deepcopy(network) if experiment.training.averages else None
+    spread(network, device, ranks)
+    if average is not None:
+        spread(average, device, ranks)
+    return average
 
 
 def _drawn_together(prepared: Prepared) -> int:

@@ -19,6 +19,7 @@ from ddpm_exp.spec.base import Role
 from ddpm_exp.spec.identity import criteria_hash, flat, science_hash
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.state import restore
+from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.compiling import choose, seconds_of
 from ddpm_exp.workflow.display import Display
@@ -26,6 +27,7 @@ from ddpm_exp.workflow.jobs import FRESH
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.recorded import keep_data
+from ddpm_exp.workflow.spread_state import restore_together
 
 
 def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display, ranks: Ranks = SINGLE) -> Prepared:
@@ -84,9 +86,7 @@ def begin(
     """The run directory to write into, with `runtime` at the point where it goes on."""
     if run is not None:
         keep_data(run, prepared.splits)
-        found = latest(run.checkpoints, on_broken=lambda error: display.warn(str(error)))
-        if found is not None:
-            restore(runtime.trainer, found[1])
+        if _restored(runtime.trainer, run, display):
             tail = run.metrics.cut(runtime.trainer.images_seen)
             display.note(f"resuming {run.path} at {runtime.trainer.images_seen:,} images")
             if tail is not None:
@@ -95,6 +95,8 @@ def begin(
         display.note(f"{run.path} has no checkpoint; starting it from its beginning")
         run.metrics.cut(-1)
         return run
+    if runtime.trainer.spread:
+        restore_together(runtime.trainer, None)
     manifest = _manifest(prepared, seed, options)
     run = RunDirectory.create(options.root, manifest.experiment, manifest.science_hash, seed, manifest)
     keep_data(run, prepared.splits)
@@ -102,6 +104,16 @@ def begin(
         run.set_status("running", **{FRESH: True})
     display.note(f"recording to {run.path}")
     return run
+
+
+def _restored(trainer: Trainer, run: RunDirectory, display: Display) -> bool:
+    """Whether there was a checkpoint, from which `trainer` now goes on."""
+    if trainer.spread:
+        return restore_together(trainer, run.checkpoints, display.warn)
+    found = latest(run.checkpoints, on_broken=lambda error: display.warn(str(error)))
+    if found is not None:
+        restore(trainer, found[1])
+    return found is not None
 
 
 def _manifest(prepared: Prepared, seed: int, options: RunOptions) -> Manifest:

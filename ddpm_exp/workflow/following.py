@@ -18,11 +18,12 @@ from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.finish import draw_for_fid
 from ddpm_exp.workflow.orders import Order, hear, pauses
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.spread_state import save_together
 
 
 def start_alike(trainer: Trainer, ranks: Ranks) -> None:
     """Give every process the state that the first one's trainer has. Raises RunError where they still differ."""
-    if ranks.size == 1:
+    if ranks.size == 1 or trainer.spread:
         return
     state = to_checkpoint(trainer, {}) if ranks.leads else None
     found = ranks.share(None if state is None else {"images_seen": state.images_seen, "tensors": state.tensors})
@@ -64,6 +65,8 @@ class _Follower:
                 self._assist(lambda: self._runtime.evaluator.assist(self._runtime.averaged()))
             elif order == "fid":
                 self._assist(self._fid)
+            elif order == "checkpoint":
+                save_together(self._runtime.trainer, None)
             elif order == "train":
                 self._train()
             else:

@@ -34,10 +34,14 @@ def network_of(experiment: Experiment, facts: Facts) -> nn.Module:
     )
 
 
-def placed(network: nn.Module, experiment: Experiment, device: torch.device) -> nn.Module:
-    """`network` on `device`, as it runs fastest there: images channels-last, GroupNorm by fused kernels where they run."""
-    network = network.to(device)
-    if family_of(experiment.data) == "image":
+def placed(network: nn.Module, experiment: Experiment, device: torch.device, *, spread: bool = False) -> nn.Module:
+    """`network` on `device`, as it runs fastest there: images channels-last, GroupNorm by fused kernels where they run.
+
+    `spread`: it stays where it is, to be spread over devices from there.
+    """
+    if not spread:
+        network = network.to(device)
+    if not spread and family_of(experiment.data) == "image":
         network = network.to(memory_format=torch.channels_last)
     fuse(network, experiment.hardware.fused_kernels and available(device))
     return network

@@ -7,9 +7,9 @@ from typing import Literal
 from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.workflow.prepare import Prepared
 
-Order = Literal["evaluate", "train", "go on", "complete", "fid", "end"]
-"""`evaluate` and `fid`: take part in it. `train`: step until training pauses or stops. `go on` and `complete`: the ends of a
-pause. `end`: the run is over."""
+Order = Literal["evaluate", "train", "go on", "complete", "checkpoint", "fid", "end"]
+"""`evaluate`, `fid` and, where weights are spread over the processes, `checkpoint`: take part in it. `train`: step until training
+pauses or stops. `go on` and `complete`: the ends of a pause. `end`: the run is over."""
 
 
 def lead(ranks: Ranks, order: Order) -> None:

@@ -33,6 +33,7 @@ from ddpm_exp.workflow.record import last_values
 from ddpm_exp.workflow.sitting import Sitting
 from ddpm_exp.workflow.smoke import one_thread, smoke
 from ddpm_exp.workflow.sole_writer import sole_writer
+from ddpm_exp.workflow.spread_state import restore_together
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,11 @@ def follow_seed(loaded: Loaded, seed: int, options: RunOptions, ranks: Ranks) ->
         if not ranks.share(None):
             return
         prepared = size_to_gpu(prepared, None, Quiet(), ranks)
-        runtime = assemble(prepared, seed, initial=False, should_stop=interruption.asked, ranks=ranks)
+        # Spread weights begin where they are; whole ones come from the first process.
+        spread = prepared.experiment.hardware.shard
+        runtime = assemble(prepared, seed, initial=spread, should_stop=interruption.asked, ranks=ranks)
+        if spread:
+            restore_together(runtime.trainer, None)
         start_alike(runtime.trainer, ranks)
         follow(prepared, runtime, ranks, interruption.asked)
 

@@ -20,6 +20,7 @@ from ddpm_exp.workflow.display import Display, Progress
 from ddpm_exp.workflow.early import ended_early
 from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.spread_state import save_together
 
 _EVALUATED = "val/denoising"
 
@@ -144,5 +145,9 @@ class Sitting:
     def _checkpoint(self) -> None:
         trainer = self._runtime.trainer
         facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
-        save(self._run.checkpoints, to_checkpoint(trainer, facts))
+        if trainer.spread:
+            lead(trainer.ranks, "checkpoint")
+            save_together(trainer, self._run.checkpoints, facts)
+        else:
+            save(self._run.checkpoints, to_checkpoint(trainer, facts))
         self._run.set_status("running", images_seen=trainer.images_seen, seconds=self.seconds)
