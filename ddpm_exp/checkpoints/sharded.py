@@ -10,6 +10,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def load(path: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:
     content = verified(path)
     flat: dict[str, Tensor] = {}
     tensors = _unflatten(content["tensors"], lambda leaf: flat.setdefault(leaf["tensor"], _empty(leaf)))
-    load_parts(flat, storage_reader=_Reader(path), no_dist=True)
+    _read(path, flat, no_dist=True)
     return int(content["images_seen"]), tensors, dict(content["facts"])
 
 
@@ -85,8 +86,20 @@ def load_into(path: Path, tensors: dict[str, Any], ranks: Ranks) -> tuple[int, d
     _flatten(tensors, "", held)
     flat: dict[str, Tensor] = {}
     found = _unflatten(content["tensors"], lambda leaf: flat.setdefault(leaf["tensor"], _held(held, leaf, path)))
-    load_parts(flat, storage_reader=_Reader(path), process_group=ranks.host)
+    _read(path, flat, process_group=ranks.host)
     return int(content["images_seen"]), found, dict(content["facts"])
+
+
+def _read(path: Path, flat: dict[str, Tensor], **how: Any) -> None:
+    """Fill `flat` from the parts in `path`."""
+    reader = _Reader(path)
+    reader.read_metadata()  # the library would wrap what is wrong with it into errors of its own
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it should be in one process
+            load_parts(flat, storage_reader=reader, **how)
+    except CheckpointException as error:
+        raise _broken(path, f"its parts cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def _flatten(value: Any, name: str, into: dict[str, Tensor]) -> Any:
@@ -170,8 +183,11 @@ class _Reader(FileSystemReader):
     """Reads the library's pickled table of contents without running what else a pickle may name."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
-        with (Path(self.path) / ".metadata").open("rb") as file:
-            metadata = _Tables(file).load()
+        try:
+            with (Path(self.path) / ".metadata").open("rb") as file:
+                metadata = _Tables(file).load()
+        except (OSError, pickle.UnpicklingError) as error:
+            raise _broken(Path(self.path), f".metadata cannot be used ({error})") from error
         if getattr(metadata, "storage_meta", None) is not None:
             metadata.storage_meta.load_id = self.load_id
         return metadata

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.processes import in_processes
-from support.together import STEPS, asked_of_each, train_some
+from support.tiny_training import tiny_trainer
+from support.together import STEPS, TOGETHER, asked_of_each, train_some
 
+from ddpm_exp.checkpoints.store import latest, load
 from ddpm_exp.ranks.ranks import SINGLE
+from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.state import restore
 
 
 @pytest.fixture(scope="module")
-def both() -> list[dict[str, Any]]:
-    return in_processes(2, asked_of_each)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="module")
+def both(folder: Path) -> list[dict[str, Any]]:
+    return in_processes(2, asked_of_each, str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +80,63 @@ def test_all_processes_stop_after_the_same_step_when_one_wishes_to(both: Any) ->
 
 def test_what_the_first_process_says_is_what_every_process_hears(both: Any) -> None:
     assert both[0]["said"] == both[1]["said"] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_network_spread_over_two_processes_learns_what_one_does_and_each_holds_about_half(both: Any, alone: Any) -> None:
+    for each in both:
+        for ours, theirs in zip(each["spread"]["rows"], alone["whole"]["rows"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5)
+        learnt = torch.from_numpy(each["spread"]["straight"])
+        torch.testing.assert_close(learnt, torch.from_numpy(alone["whole"]["weights"]), rtol=1e-3, atol=2e-5)
+        assert each["spread"]["held"] < 0.6 * len(learnt)
+
+
+def test_a_spread_training_resumed_is_bit_for_bit_the_one_that_was_not_interrupted(both: Any) -> None:
+    for each in both:
+        assert each["spread"]["restored"]
+        assert each["spread"]["seen"] == 128
+        assert (each["spread"]["straight"] == each["spread"]["resumed"]).all()
+
+
+def test_what_two_processes_wrote_one_reads_and_goes_on_from(both: Any, folder: Path, alone: Any) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["000000000128.dcp", "000000000384.dcp"]
+    trainer = tiny_trainer(TOGETHER, micro_batch=128, total_images=128 * STEPS)
+    restore(trainer, load(folder / "000000000128.dcp"))
+    assert trainer.images_seen == 128
+    for _ in range(STEPS - 1):
+        trainer.step()
+    for state, whole in ((trainer.network.state_dict(), "weights"), (trainer.ema.network.state_dict(), "average")):  # type: ignore[union-attr]
+        ours = torch.cat([part.flatten() for part in state.values()])
+        torch.testing.assert_close(ours, torch.from_numpy(alone["whole"][whole]), rtol=1e-3, atol=2e-5)
+
+
+def test_a_damaged_part_of_a_folder_is_noticed_and_the_checkpoint_before_it_used(both: Any, folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "checkpoints"
+    shutil.copytree(folder, copied)
+    part = copied / "000000000384.dcp" / "__1_0.distcp"
+    part.write_bytes(part.read_bytes()[:-1])
+    broken: list[str] = []
+    found = latest(copied, on_broken=lambda error: broken.append(str(error)))
+    assert found is not None and found[1].images_seen == 128
+    assert len(broken) == 1 and "__1_0.distcp is missing or damaged" in broken[0]
+
+
+def test_a_folder_s_table_of_contents_runs_no_code(both: Any, folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "000000000128.dcp"
+    shutil.copytree(folder / "000000000128.dcp", copied)
+    table = copied / ".metadata"
+    table.write_bytes(pickle.dumps(_Evil(str(tmp_path / "was here"))))
+    whole = json.loads((copied / "whole.json").read_text())
+    whole["sha256"][".metadata"] = hashlib.sha256(table.read_bytes()).hexdigest()
+    (copied / "whole.json").write_text(json.dumps(whole))
+    with pytest.raises(RunError, match="has no place in a checkpoint"):
+        load(copied)
+    assert not (tmp_path / "was here").exists()
+
+
+class _Evil:
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self._path,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +29,7 @@ from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Precision, Training
 from ddpm_exp.training.micro_step import MicroStep
 from ddpm_exp.training.precision import autocast
+from ddpm_exp.training.sharding import spread
 from ddpm_exp.training.trainer import Length, Trainer
 
 CPU = torch.device("cpu")
@@ -75,6 +77,7 @@ def tiny_trainer(
     warmup_images: int = 0,
     diffusion: Diffusion | None = None,
     ranks: Ranks = SINGLE,
+    shard: bool = False,
 ) -> Trainer:
     """A trainer before its first step; equal arguments give equal trainers."""
     splits, conditions, diffusion = digits(subset), digit_conditions(), diffusion or Diffusion()
@@ -93,8 +96,13 @@ def tiny_trainer(
         uncertainty=0.1,
         source="estimated",
     )
+    network, average = tiny_network(TINY.but(dropout=dropout), conditions), None
+    if shard:
+        average = copy.deepcopy(network)
+        for part in (network, average):
+            spread(part, CPU, ranks)
     micro_step = MicroStep(
-        network=tiny_network(TINY.but(dropout=dropout), conditions),
+        network=network,
         objective=Objective(diffusion, build_path(diffusion), images_per_step=training.images_per_step, device=CPU),
         source=Batches(splits.train, seed=0, flip=False, device=CPU, draw=draws.uniform),
         conditions=conditions,
@@ -104,7 +112,7 @@ def tiny_trainer(
     )
     half_life = None if training.ema_half_life is None else training.images(training.ema_half_life, 1438)
     length = Length(total_images=total_images, warmup_images=warmup_images, ema_half_life_images=half_life)
-    return Trainer(micro_step, training=training, length=length, cuda_graph=False, ranks=ranks)
+    return Trainer(micro_step, training=training, length=length, cuda_graph=False, ranks=ranks, average=average)
 
 
 def tiny_artist(**changes: Any) -> Artist:

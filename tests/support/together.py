@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.spec.diffusion import Diffusion
+from ddpm_exp.training.trainer import Trainer
+from ddpm_exp.workflow.spread_state import restore_together, save_together
 
 TOGETHER = TRAINING.but(images_per_step=128, gradient_clip=1.0, ema_half_life="128 images")
 STEPS = 3
@@ -38,15 +41,45 @@ def _flat(state: dict[str, Tensor]) -> Any:
     return torch.cat([part.flatten() for part in state.values()]).numpy()
 
 
-def asked_of_each(ranks: Ranks) -> dict[str, Any]:
+def asked_of_each(ranks: Ranks, folder: str) -> dict[str, Any]:
     """Everything that this file asks of two processes, in one start of them."""
     return {
         "uniform": train_some(ranks, 64),
         "importance": train_some(ranks, 64, "importance"),
+        "spread": _spread(ranks, Path(folder)),
         "shares": _shares(ranks),
         "stops": _stops(ranks),
         "said": ranks.share({"plan": 3, "weights": torch.arange(4.0)} if ranks.leads else None)["weights"].tolist(),
     }
+
+
+def _spread(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """A training spread over the processes: straight, and with a checkpoint after its first step from which another goes on."""
+    straight = tiny_trainer(TOGETHER, micro_batch=32, ranks=ranks, total_images=128 * STEPS, shard=True)
+    rows = []
+    for step in range(STEPS):
+        straight.step()
+        rows.append(straight.statistics.read()[0])
+        if step == 0:
+            save_together(straight, folder if ranks.leads else None, {"seed": 0})
+    resumed = tiny_trainer(TOGETHER, micro_batch=32, ranks=ranks, total_images=128 * STEPS, shard=True)
+    restored = restore_together(resumed, folder if ranks.leads else None)
+    seen = resumed.images_seen
+    for _ in range(STEPS - 1):
+        resumed.step()
+    save_together(straight, folder if ranks.leads else None, {"seed": 0})
+    return {
+        "rows": rows,
+        "held": sum(part.to_local().numel() for part in straight.network.parameters()),
+        "restored": restored,
+        "seen": seen,
+        "straight": _whole(straight),
+        "resumed": _whole(resumed),
+    }
+
+
+def _whole(trainer: Trainer) -> Any:
+    return _flat({name: part.full_tensor() for name, part in trainer.network.state_dict().items()})
 
 
 def _shares(ranks: Ranks) -> list[Any]:
