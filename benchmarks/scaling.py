@@ -118,9 +118,8 @@ def exact(ranks: Ranks, batch: int, micro: int, steps: int, overrides: tuple[str
     """Losses, draws of the first step and weights after `steps` of this slicing, kept in `folder`."""
     made = trainer(ranks, batch, (*overrides, f"hardware.micro_batch={micro}"))
     share = batch // ranks.size
-    drawn = [
-        draws(made, torch.arange(first, first + micro)) for first in range(ranks.rank * share, (ranks.rank + 1) * share, micro)
-    ]
+    firsts = range(ranks.rank * share, (ranks.rank + 1) * share, micro)
+    drawn = [draws(made, torch.arange(first, first + micro)) for first in firsts]
     kept = {
         "drawn": [torch.cat(kind) for kind in zip(*drawn, strict=True)],
         "losses": losses(made, steps),
@@ -188,7 +187,7 @@ def spread(ranks: Ranks, batch: int, steps: int, overrides: tuple[str, ...], fol
     save_together(made, folder if ranks.leads else None, {})
     kept = weights(made)
     if ranks.leads:
-        torch.save({"weights": kept, "next": None}, folder / "kept.pth")
+        torch.save({"weights": kept}, folder / "kept.pth")
     following = losses(made, 3)
     return {
         "largest_relative_difference_of_losses": max(abs(a - b) / a for a, b in zip(expected, found, strict=True)),

@@ -123,7 +123,8 @@ class GraphedMicroStep:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self._eager.device)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            # What other threads ask of the device meanwhile (NCCL's watchdog does) is no part of the capture.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._loss = self._eager(self._ordinals, self._fetched, self._scale)
         except torch.cuda.OutOfMemoryError:
             raise
