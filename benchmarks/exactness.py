@@ -119,15 +119,24 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--kernel-steps", type=int, default=50)
+    parser.add_argument("--parts", nargs="+", default=["bits", "slices", "kernels"])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    report: dict[str, Any] = {"device": device_name(), "torch": torch.__version__, "batch": given.batch, "steps": given.steps}
+    before = json.loads(given.out.read_text()) if given.out.exists() else {}
+    report: dict[str, Any] = before | {
+        "device": device_name(),
+        "torch": torch.__version__,
+        "batch": given.batch,
+        "steps": given.steps,
+    }
     report |= {"kernel_steps": given.kernel_steps}
     for name, compare in (
         ("bits", lambda: bits(given.batch, given.steps)),
         ("slices", lambda: slices(given.batch, given.steps)),
         ("kernels", lambda: kernels(given.batch, given.kernel_steps)),
     ):
+        if name not in given.parts:
+            continue
         report[name] = compare()
         given.out.write_text(json.dumps(report, indent=1) + "\n")
         shown = {key: value for key, value in report[name].items() if key != "losses"}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from ddpm_exp.models.embeddings import TimeEmbedding
 
 
-def cast_by_autocast(network: nn.Module) -> dict[str, nn.Parameter]:
+def cast_by_autocast(network: nn.Module) -> dict[str, Tensor]:
     """By name: weights of convolutions and linear maps, and biases of the latter.
 
     Not those of the time embedding, which is computed in float32, nor biases of convolutions, which fused kernels add in float32.
     """
     apart = {id(part) for module in network.modules() if isinstance(module, TimeEmbedding) for part in module.modules()}
-    found: dict[str, nn.Parameter] = {}
+    found: dict[str, Tensor] = {}
     for name, module in network.named_modules():
         if id(module) in apart or not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
             continue

@@ -46,6 +46,9 @@ class Callbacks:
     complete: Callable[[], bool] = lambda: False
     """Asked after `on_images`; True ends the loop as if the training had its whole length."""
 
+    on_compiled: Callable[[float], None] = lambda seconds: None
+    """(seconds of the first step), where the network is compiled in it; they count for no speed."""
+
 
 def train(
     trainer: Trainer,
@@ -62,11 +65,19 @@ def train(
     total, step_images = trainer.length.total_images, 0
     clock = Clock()
     clock.start()
+    compiling = trainer.compiles
     while trainer.images_seen < total:
         before = trainer.images_seen
         trainer.step()
         now = trainer.images_seen
-        step_images += now - before
+        if compiling:
+            compiling = False
+            _wait(trainer)
+            clock.stop(0)
+            callbacks.on_compiled(clock.seconds)
+            clock = Clock()
+        else:
+            step_images += now - before
         done, asked = now >= total, callbacks.should_stop()
         log = done or _passed(before, now, log_images)
         call = done or any(_passed(before, now, every) for every in stops)
@@ -103,6 +114,9 @@ def _log(trainer: Trainer, clock: Clock, callbacks: Callbacks, stop_after_bad_st
     values["train/learning_rate"] = trainer.rate()
     if clock.seconds > 0 and clock.images:
         values["speed/images_per_second"] = clock.images / clock.seconds
+    if clock.seconds > 0 and trainer.source.waited:
+        values["speed/data_wait_share"] = min(1.0, trainer.source.waited / clock.seconds)
+    trainer.source.waited = 0.0
     if torch.cuda.is_available() and next(trainer.network.parameters()).is_cuda:
         values["memory/peak_bytes"] = float(torch.cuda.max_memory_reserved())
     callbacks.on_log(trainer.images_seen, values)

@@ -59,7 +59,7 @@ class Trainer:
         self.length, self.ranks = length, ranks
         self.images_seen = 0
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
-        self._seed, self._source = micro_step.seed, micro_step.source
+        self._seed, self.source = micro_step.seed, micro_step.source
         self.objective = micro_step.objective
         self.eager = micro_step
         self.spread = is_spread(self.network)
@@ -72,6 +72,11 @@ class Trainer:
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
         self.statistics = Statistics(self._device)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the first step compiles the network."""
+        return self._plan.compile
 
     def rate(self) -> float:
         """The learning rate of the next step."""
@@ -95,7 +100,7 @@ class Trainer:
         start = self.images_seen + self.ranks.rank * share
         for first in range(start, start + share, micro):
             self.gradients.expect(last=first + micro >= start + share)
-            fetched = self._source.fetch(torch.arange(first, first + micro))
+            fetched = self.source.fetch(torch.arange(first, first + micro))
             loss += self._micro_step(torch.arange(first, first + micro, device=self._device), fetched, self.loss_scale.scale)
         self.ranks.sum(*self.gradients.own, loss, *self.objective.observed())
         self._update(loss, self.rate() if rate is None else rate)

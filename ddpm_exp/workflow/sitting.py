@@ -68,13 +68,19 @@ class Sitting:
         if self._asked():
             return False
         lead(trainer.ranks, "train")
+        if trainer.compiles:
+            self._display.phase("compiling the network in the first step, a minute or two")
         return train(
             trainer,
             log_images=self._log_images,
             stops=pauses(self._prepared),
             stop_after_bad_steps=self._prepared.experiment.training.stop_after_bad_steps,
             callbacks=Callbacks(
-                self._on_log, self._on_images, StopTogether(trainer.ranks, self._asked), complete=lambda: self._early is not None
+                self._on_log,
+                self._on_images,
+                StopTogether(trainer.ranks, self._asked),
+                complete=lambda: self._early is not None,
+                on_compiled=lambda seconds: self._display.note(f"compiled in {seconds:.0f} s"),
             ),
         )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.tiny_training import CPU
 
-from ddpm_exp.training.precision import LossScale
+from ddpm_exp.training.precision import LossScale, set_arithmetic
 
 GOOD, BAD = torch.tensor(0.0), torch.tensor(1.0)
 
@@ -52,3 +52,16 @@ def test_its_state_remembers_how_many_good_steps_there_were() -> None:
     resumed.restore(straight.state())
     resumed.update(GOOD)
     assert float(resumed.scale) == 2.0**16
+
+
+def test_tf32_and_determinism_are_what_was_said_whatever_was_before() -> None:
+    try:
+        for on in (True, False):
+            torch.backends.cudnn.allow_tf32 = not on
+            set_arithmetic(tf32=on, deterministic=on)
+            assert torch.backends.cuda.matmul.allow_tf32 is on
+            assert torch.backends.cudnn.allow_tf32 is on
+            assert torch.backends.cudnn.deterministic is on
+            assert torch.are_deterministic_algorithms_enabled() is on
+    finally:
+        set_arithmetic(tf32=False, deterministic=False)
