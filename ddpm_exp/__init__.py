@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageCondition, Prompts, Several, Unconditional
-    from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
+    from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder, Shards
     from ddpm_exp.spec.decision import Alternative, Consequences, Decision, metric
     from ddpm_exp.spec.diffusion import Diffusion
     from ddpm_exp.spec.evaluation import FID, Evaluation
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "spec.condition": ("ClassLabels", "ContinuousValues", "ImageCondition", "Prompts", "Several", "Unconditional"),
-    "spec.data": ("CIFAR10", "Digits", "FashionMNIST", "ImageFolder"),
+    "spec.data": ("CIFAR10", "Digits", "FashionMNIST", "ImageFolder", "Shards"),
     "spec.decision": ("Alternative", "Consequences", "Decision", "metric"),
     "spec.diffusion": ("Diffusion",),
     "spec.evaluation": ("FID", "Evaluation"),
@@ -68,6 +68,7 @@ __all__ = [
     "Sampling",
     "Sequences",
     "Several",
+    "Shards",
     "Table",
     "Tracking",
     "Training",

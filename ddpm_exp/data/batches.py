@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ddpm_exp.data.examples import Batch, Examples
 from ddpm_exp.data.order import Draw, index_of
-from ddpm_exp.data.pixels import assert_finite, assert_model_range, to_model_range
-from ddpm_exp.data.source import Fetched
+from ddpm_exp.data.source import Fetched, Finish
 
 
 class Batches:
@@ -20,11 +19,11 @@ class Batches:
     def __init__(self, examples: Examples, seed: int, flip: bool, device: torch.device | str, draw: Draw) -> None:
         self.device = torch.device(device)
         self.count = len(examples)
-        self._seed, self._flip, self._draw = seed, flip, draw
+        self.waited = 0.0
+        self._seed, self._finish = seed, Finish(seed, flip, draw)
         self._x = examples.x.to(self.device)
         self._labels = None if examples.labels is None else examples.labels.to(self.device)
         self._values = None if examples.values is None else examples.values.to(self.device)
-        self._asserted = False
 
     def fetch(self, ordinals: Tensor) -> Fetched:
         """The index: which training example each ordinal is, int64 [B] on the device for int64 [B] on the CPU."""
@@ -37,13 +36,5 @@ class Batches:
         A CUDA graph can capture it after one call, which raises RunError if it is not in the model's range.
         """
         (index,) = fetched
-        pixels = self._x.dtype == torch.uint8
-        x0 = to_model_range(self._x[index]) if pixels else self._x[index]
-        if not self._asserted:
-            (assert_model_range if pixels else assert_finite)(x0)
-            self._asserted = True
-        if self._flip:
-            mirrored = self._draw(self._seed, "flip", ordinals) < 0.5
-            x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
         labels = None if self._labels is None else self._labels[index]
-        return Batch(x0, labels, None if self._values is None else self._values[index])
+        return self._finish(self._x[index], labels, None if self._values is None else self._values[index], ordinals)

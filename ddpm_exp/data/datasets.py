@@ -5,8 +5,12 @@ from __future__ import annotations
 from ddpm_exp.data import cifar10, fashion_mnist, folder
 from ddpm_exp.data.digits import load_digits
 from ddpm_exp.data.examples import Examples, Splits, split
+from ddpm_exp.data.files import load_files
+from ddpm_exp.data.folder import index_folder
 from ddpm_exp.data.image_values import require_values, with_values
+from ddpm_exp.data.place import ANY, Room, stays_in_files
 from ddpm_exp.data.shapes import value_names
+from ddpm_exp.data.shards import index_shards, require_shards
 from ddpm_exp.data.subset import check_subset, take_subset
 from ddpm_exp.spec.condition import Condition, Unconditional
 from ddpm_exp.spec.data import (
@@ -16,6 +20,7 @@ from ddpm_exp.spec.data import (
     FashionMNIST,
     ImageFolder,
     Images,
+    Shards,
     training_images,
 )
 from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
@@ -50,13 +55,16 @@ def _require_images(data: Images, names: tuple[str, ...]) -> None:
         cifar10.find(data)
     elif isinstance(data, ImageFolder):
         folder.require_images(data)
+    elif isinstance(data, Shards):
+        require_shards(data)
     require_values(data, names)
 
 
-def load(data: Data, condition: Condition | None = None) -> Splits:
+def load(data: Data, condition: Condition | None = None, room: Room = ANY, workers: int = 0) -> Splits:
     """Every training example (or the subset) and every held-out one, with the values that `condition` asks for, in memory,
     with their fingerprint.
 
+    Images of a folder or of shards that are more than `room` stay in their files, to be decoded by `workers`.
     Raises UserError where data is missing, unreadable, smaller than the subset or lacks what the condition asks for.
     """
     names = value_names(condition or Unconditional())
@@ -69,13 +77,19 @@ def load(data: Data, condition: Condition | None = None) -> Splits:
 
         return load_array(data, names)
     require_values(data, names)
+    if isinstance(data, Shards):
+        return load_files(data, index_shards(data), names, room, workers)
+    if isinstance(data, ImageFolder) and room.bytes is not None:
+        found = index_folder(data)
+        if stays_in_files(sum(part.pixel_bytes for part in found), room):
+            return load_files(data, found, names, room, workers)
     train, held_out = _images(data, names)
     train, held_out, facts = with_values(names, take_subset(train, data.subset, data.subset_seed), held_out)
     also = folder.beside(data) if isinstance(data, ImageFolder) else b""
     return split(train, held_out, facts, also)
 
 
-def _images(data: Images, names: tuple[str, ...]) -> tuple[Examples, Examples]:
+def _images(data: Digits | FashionMNIST | CIFAR10 | ImageFolder, names: tuple[str, ...]) -> tuple[Examples, Examples]:
     if isinstance(data, Digits):
         return load_digits(data)
     if isinstance(data, FashionMNIST):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from ddpm_exp.data.codec import Codec
 from ddpm_exp.data.pixels import to_model_range
+
+if TYPE_CHECKING:
+    from ddpm_exp.data.stored import Stored
 
 
 class Batch(NamedTuple):
@@ -109,6 +112,17 @@ class Splits:
 
     facts: Facts = field(default_factory=lambda: Facts(()))
     """What conditions have to know."""
+
+    stored: Stored | None = None
+    """All training images, where they stay in their files; `train` and `held_out` are then the first so many."""
+
+    place: str | None = None
+    """Where the training images are and why, where there was a choice."""
+
+    @property
+    def training_images(self) -> int:
+        """Examples in one epoch."""
+        return len(self.train if self.stored is None else self.stored)
 
 
 def split(train: Examples, held_out: Examples, facts: Facts | None = None, also: bytes = b"") -> Splits:

@@ -14,6 +14,7 @@ import torch
 from ddpm_exp.data.examples import Examples
 from ddpm_exp.data.image_values import FILE, read_values
 from ddpm_exp.data.square import square_pixels
+from ddpm_exp.data.stored import Stored
 from ddpm_exp.spec.condition import PIXEL_VALUES
 from ddpm_exp.spec.data import ImageFolder
 from ddpm_exp.spec.errors import UserError
@@ -40,17 +41,33 @@ def load_folder(data: ImageFolder, names: tuple[str, ...] = ()) -> tuple[Example
     falls below `held_out_share`; at least one image is, and at least one trains. Those of
     `names` that values.csv gives come in their own units, float64. Raises UserError naming unreadable images.
     """
-    root = require_images(data)
-    paths = sorted(_files(root), key=_place)
-    if len(paths) < 2:
-        raise _wrong(data, "the folder holds a single image, but one is needed to train on and one to hold out", "add images")
+    root, paths = _ordered(data)
     images = _decode(data, root, paths)
     labels, class_names = _classes(paths)
     values = read_values(data, root, paths, names)
     told = tuple(name for name in names if name not in PIXEL_VALUES)
     every = Examples(images, labels, class_names, None if values is None else torch.from_numpy(values), told)
-    held_out = _held_out(paths, data.held_out_share)
+    held_out = held_out_of(paths, data.held_out_share)
     return every.take((~held_out).nonzero().flatten()), every.take(held_out.nonzero().flatten())
+
+
+def index_folder(data: ImageFolder) -> tuple[Stored, Stored]:
+    """Training and held-out images as in `load_folder`, not decoded. Raises UserError for fewer than two."""
+    root, paths = _ordered(data)
+    labels, class_names = _classes(paths)
+    entries = torch.tensor([[place, 0, (root / path).stat().st_size] for place, path in enumerate(paths)])
+    shape = (data.channels, data.image_size, data.image_size)
+    every = Stored(tuple(root / path for path in paths), entries, tuple(paths), shape, labels, class_names)
+    held_out = held_out_of(paths, data.held_out_share)
+    return every.take((~held_out).nonzero().flatten()), every.take(held_out.nonzero().flatten())
+
+
+def _ordered(data: ImageFolder) -> tuple[Path, list[str]]:
+    root = require_images(data)
+    paths = sorted(_files(root), key=place_of)
+    if len(paths) < 2:
+        raise _wrong(data, "the folder holds a single image, but one is needed to train on and one to hold out", "add images")
+    return root, paths
 
 
 def beside(data: ImageFolder) -> bytes:
@@ -119,16 +136,16 @@ def _classes(paths: list[str]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
     return torch.tensor([names.index(folder) for folder in folders]), tuple(names)
 
 
-def _held_out(paths: list[str], share: float) -> torch.Tensor:
+def held_out_of(paths: list[str], share: float) -> torch.Tensor:
     """bool [N]. A path's fate does not depend on which other images there are, so adding some moves none across."""
-    places = [_place(path) for path in paths]
+    places = [place_of(path) for path in paths]
     held_out = torch.tensor([place < share for place in places])
     held_out[min(range(len(paths)), key=places.__getitem__)] = True
     held_out[max(range(len(paths)), key=places.__getitem__)] = False
     return held_out
 
 
-def _place(path: str) -> float:
+def place_of(path: str) -> float:
     """In [0, 1), from the hash of a relative path: says nothing about the image."""
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") / 2**64
 

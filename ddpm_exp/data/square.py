@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 
-def square_pixels(path: Path, side: int, channels: int) -> NDArray[np.uint8]:
-    """uint8 [channels, side, side] of the image at `path`, upright by its EXIF tag.
+def square_pixels(path: Path | BinaryIO, side: int, channels: int) -> NDArray[np.uint8]:
+    """uint8 [channels, side, side] of the image at `path` (or in an open file), upright by its EXIF tag.
 
     The largest centred square is resized with Pillow's antialiased Lanczos filter. Transparent parts are laid on white,
     16-bit values are scaled to 8 bits. Raises whatever Pillow's decoder raises.

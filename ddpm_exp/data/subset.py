@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ddpm_exp.data.examples import Examples
+from ddpm_exp.data.stored import Stored
 from ddpm_exp.spec.errors import UserError
 
+Part = TypeVar("Part", Examples, Stored)
 
-def take_subset(train: Examples, size: int | None, seed: int) -> Examples:
+
+def take_subset(train: Part, size: int | None, seed: int) -> Part:
     """`size` of the images in their published order, chosen by `seed` alone; all of them for None.
 
     Classes get equal shares as far as they reach; where `size` does not divide, earlier classes get one more.

@@ -6,7 +6,7 @@ from typing import Any
 
 from ddpm_exp.decisions.arm import Arm
 from ddpm_exp.spec.base import EXECUTION, Role, Spec
-from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
+from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder, Shards
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import FID, Evaluation
@@ -18,6 +18,7 @@ _DATA: dict[str, type[Spec]] = {
     "fashion-mnist": FashionMNIST,
     "cifar10": CIFAR10,
     "folder": ImageFolder,
+    "shards": Shards,
     "table": Table,
     "sequences": Sequences,
     "points": Points,

@@ -13,6 +13,7 @@ _NAMES = {
     "fashion-mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
     "folder": "a folder of images",
+    "shards": "shards of images",
     "table": "the table",
     "sequences": "the sequences",
     "points": "the clouds of points",
@@ -62,7 +63,7 @@ def _examples(run: Run) -> str:
 
 def _noun(run: Run) -> str:
     """What one training example is called."""
-    return "image" if run.config.get("data.kind") in ("digits", "fashion-mnist", "cifar10", "folder") else "example"
+    return "image" if run.config.get("data.kind") in ("digits", "fashion-mnist", "cifar10", "folder", "shards") else "example"
 
 
 def _row(arm: Arm, run: Run, counts: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def _no_attention(now: _Change, gpu: Gpu) -> Iterator[_Change]:
 
 
 def _smaller_images(now: _Change, gpu: Gpu) -> Iterator[_Change]:
-    if now.experiment.data.kind == "folder":
+    if now.experiment.data.kind in ("folder", "shards"):
         half = now.experiment.data.image_size // 2
         try:
             changed = now.experiment.but(data=now.experiment.data.but(image_size=half))

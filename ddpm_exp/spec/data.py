@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ddpm_exp.spec.base import EXECUTION
+from ddpm_exp.spec.base import EXECUTION, broken
 from ddpm_exp.spec.vectors import EMBEDDED, Examples, Gaussians, Points, Sequences, Table, label_of
 
 
@@ -77,12 +77,52 @@ class ImageFolder(_Images):
     """Share of images held out, chosen by a hash of each file's relative path."""
 
 
+class Shards(_Images):
+    """Tar files of images in WebDataset's form: entries of one name and different endings are one example, its image (.jpg, .png,
+    .webp, .bmp) and its class (.cls: a number or a name; or .json with "cls", "label" or "class")."""
+
+    kind: Literal["shards"] = "shards"
+
+    train: str
+    """The training shards, .tar or .tar.gz: a path or an http address, with `{00000..00004}` or `{a,b}` for several, or a path
+    with `*`."""
+
+    held_out: str | None = None
+    """The held-out shards, likewise. None: a share of the training shards' images."""
+
+    held_out_share: Annotated[float, Gt(0), Le(0.5)] = 0.1
+    """Without held-out shards: the share of images held out, chosen by a hash of each entry's name."""
+
+    image_size: Annotated[int, Ge(8), Le(1024)] = 32
+    """Pixels per side after resizing (antialiased) and the centre crop."""
+
+    channels: Literal[1, 3] = 3
+    """1 turns images to grey, 3 to RGB."""
+
+    class_names: tuple[str, ...] = ()
+    """Name of each class, in the order of their numbers. Empty: the numbers are the names."""
+
+    cache: Annotated[str | None, EXECUTION] = None
+    """Folder for shards that were unpacked or fetched. None: `ddpm-exp/shards` in the user's cache folder."""
+
+    @model_validator(mode="after")
+    def _one_way_to_hold_out(self) -> Shards:
+        if self.held_out is not None and self.held_out_share != 0.1:
+            raise broken(
+                "held-out images come either from shards of their own or as a share",
+                field="held_out_share",
+                value=self.held_out_share,
+                fix="leave it out, or leave held_out out",
+            )
+        return self
+
+
 Data = Annotated[
-    Digits | FashionMNIST | CIFAR10 | ImageFolder | Table | Sequences | Points | Gaussians, Field(discriminator="kind")
+    Digits | FashionMNIST | CIFAR10 | ImageFolder | Shards | Table | Sequences | Points | Gaussians, Field(discriminator="kind")
 ]
 """Any data set."""
 
-Images = Digits | FashionMNIST | CIFAR10 | ImageFolder
+Images = Digits | FashionMNIST | CIFAR10 | ImageFolder | Shards
 """Any data set of images."""
 
 Family = Literal["image", "vector", "sequence", "points"]
@@ -108,7 +148,9 @@ def shape_of(data: Data) -> tuple[int, ...]:
         return (data.dimensions, data.count)
     if isinstance(data, Table):
         raise ValueError("how many features a table has is known to its file alone")
-    channels = data.channels if isinstance(data, ImageFolder) else {"digits": 1, "fashion-mnist": 1, "cifar10": 3}[data.kind]
+    channels = (
+        data.channels if isinstance(data, ImageFolder | Shards) else {"digits": 1, "fashion-mnist": 1, "cifar10": 3}[data.kind]
+    )
     return Shape(channels, data.image_size, data.image_size)
 
 
@@ -119,6 +161,8 @@ def class_count(data: Data) -> int | None:
     """Number of classes where the spec alone knows it; None where only files can tell."""
     if isinstance(data, Gaussians):
         return len(data.means)
+    if isinstance(data, Shards):
+        return len(data.class_names) or None
     if isinstance(data, Table) and label_of(data) != EMBEDDED.get(data.source):
         return None
     return _CLASSES.get(data.source if isinstance(data, Table | Sequences | Points) else data.kind)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ddpm_exp.spec.base import broken
 from ddpm_exp.spec.condition import PIXEL_VALUES, parts_of
-from ddpm_exp.spec.data import ImageFolder, class_count, family_of, shape_of
+from ddpm_exp.spec.data import ImageFolder, Shards, class_count, family_of, shape_of
 from ddpm_exp.spec.vectors import MADE_VALUES, Gaussians, Points, Sequences, Table
 
 if TYPE_CHECKING:
@@ -176,6 +176,17 @@ def _values_exist(e: Experiment, names: tuple[str, ...]) -> None:
             )
 
 
+def workers_have_files(e: Experiment) -> None:
+    """Workers decode images of a folder or of shards; all other data are in memory at once."""
+    if e.hardware.data_in == "workers" and not isinstance(e.data, ImageFolder | Shards):
+        raise broken(
+            f"workers decode images of a folder or of shards, and {e.data.kind} is in memory at once",
+            field="hardware.data_in",
+            value="workers",
+            fix="set it to 'auto'",
+        )
+
+
 def _labelled(e: Experiment) -> bool:
     return e.data.kind == "table" and e.data.label is not None
 
@@ -188,5 +199,6 @@ FITS = (
     learned_times_are_whole,
     condition_fits_the_network,
     condition_fits_the_data,
+    workers_have_files,
 )
 """In the order in which they are checked."""

@@ -93,7 +93,11 @@ class Hardware(Spec):
     """Share of the memory to leave free."""
 
     workers: Annotated[int, Ge(0), Le(64)] = 2
-    """Processes that decode images of a folder; data sets that fit in memory need none."""
+    """Processes that decode images where not all fit in memory (see `data_in`); data sets that fit need none."""
+
+    data_in: Literal["auto", "device", "workers"] = "auto"
+    """Where training images are: all decoded on the device, or in their files until `workers` decode them step by step. `auto`:
+    on the device where they fit. The same images in the same order either way."""
 
     cuda_graph: bool = True
     """On CUDA, capture forward and backward of a micro-batch as one graph: far fewer launches, the same result."""

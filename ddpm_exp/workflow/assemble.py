@@ -11,6 +11,8 @@ import torch
 
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.examples import Facts
+from ddpm_exp.data.loader import Loaded, Slice
+from ddpm_exp.data.source import Source
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.diffusion.paths import build_path
@@ -73,11 +75,10 @@ def assemble(
         network.compile()
     path = build_path(experiment.diffusion, device)
     objective = Objective(experiment.diffusion, path, images_per_step=plan.images_per_step, device=device)
-    flip = isinstance(experiment.data, Images) and experiment.data.flip
     micro_step = MicroStep(
         network=network,
         objective=objective,
-        source=Batches(splits.train, seed=seed, flip=flip, device=device, draw=draws.uniform),
+        source=_source(prepared, seed, ranks),
         conditions=conditions,
         plan=plan,
         seed=seed,
@@ -139,6 +140,18 @@ def _drawn_together(prepared: Prepared) -> int:
 
 def _initial_seed(seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"weights/{seed}".encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _source(prepared: Prepared, seed: int, ranks: Ranks) -> Source:
+    """Where the training examples come from, as the data's size decided."""
+    experiment, plan, splits = prepared.experiment, prepared.plan, prepared.splits
+    flip = isinstance(experiment.data, Images) and experiment.data.flip
+    device = torch.device(prepared.machine.device)
+    if splits.stored is None:
+        return Batches(splits.train, seed=seed, flip=flip, device=device, draw=draws.uniform)
+    share = plan.images_per_step // plan.devices
+    part = Slice(plan.images_per_step, share, ranks.rank * share)
+    return Loaded(splits.stored, seed, flip, device, draws.uniform, part=part, workers=experiment.hardware.workers)
 
 
 def _length(prepared: Prepared) -> Length:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ddpm_exp.spec.data import class_count
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 
@@ -10,7 +11,8 @@ def parameter_count(experiment: Experiment) -> int | None:
     """Parameters of the network, the condition's encoder included; None where only the data can tell (class names of a folder)."""
     from ddpm_exp.memory.estimate import meta_network_of
 
-    if experiment.data.kind == "folder" and experiment.condition.kind not in ("none", "image"):
+    unknown = experiment.data.kind in ("folder", "shards") and class_count(experiment.data) is None
+    if unknown and experiment.condition.kind not in ("none", "image"):
         return None
     try:
         network = meta_network_of(experiment)

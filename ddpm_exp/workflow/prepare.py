@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+import psutil
 import torch
 
 from ddpm_exp.data.conditions import build_conditions
 from ddpm_exp.data.datasets import load, require
 from ddpm_exp.data.examples import Splits
+from ddpm_exp.data.place import ANY, Room, room_for
 from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.device import this_machine
@@ -20,7 +22,7 @@ from ddpm_exp.spec.condition import Condition, parts_of
 from ddpm_exp.spec.data import Data
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.hardware import GPU_NAMES, Gpu, find_gpu
+from ddpm_exp.spec.hardware import GPU_NAMES, Gpu, Hardware, find_gpu
 from ddpm_exp.spec.identity import science_hash
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.workflow.options import RunOptions
@@ -92,9 +94,15 @@ def find_machine(options: RunOptions) -> Machine:
 
 
 @lru_cache(maxsize=2)
-def load_data(data: Data, condition: Condition) -> Splits:
-    """The examples, read once per process."""
-    return load(data, condition)
+def load_data(data: Data, condition: Condition, room: Room = ANY, workers: int = 0) -> Splits:
+    """The examples, read once per process; training images beyond `room` stay in their files."""
+    return load(data, condition, room, workers)
+
+
+def room_on(machine: Machine, hardware: Hardware) -> Room:
+    """How many bytes of training images may be decoded there."""
+    device_bytes = machine.gpu.usable_bytes if machine.device == "cuda" else None
+    return room_for(hardware.data_in, device_bytes=device_bytes, host_bytes=psutil.virtual_memory().total)
 
 
 def prepare(loaded: Loaded, machine: Machine) -> Prepared:
@@ -103,10 +111,10 @@ def prepare(loaded: Loaded, machine: Machine) -> Prepared:
     require(experiment.data, experiment.condition)
     _require_held_out_wording(experiment)
     _require_fid_weights(experiment)
-    splits = load_data(experiment.data, experiment.condition)
+    splits = load_data(experiment.data, experiment.condition, room_on(machine, experiment.hardware), experiment.hardware.workers)
     build_conditions(experiment.condition, splits.facts, uniform)
     plan = make_plan(experiment, machine.gpu, device=machine.device)
-    units = lengths(experiment, len(splits.train))
+    units = lengths(experiment, splits.training_images)
     return Prepared(loaded, machine, plan, splits, units, science_hash(experiment, plan.precision))
 
 
