@@ -146,6 +146,7 @@ def _facts(checked: Checked) -> dict[str, Any]:
         "advice": checked.advice,
         "parameters": checked.parameters,
         "not_here": checked.not_here,
+        "data_places": checked.places,
     }
 
 
@@ -169,6 +170,8 @@ def _print(screen: Console, checked: Checked) -> None:
     notes = [row.gpu for row in checked.plans if row.plan is not None and row.gpu.note]
     for gpu in notes:
         say(screen, f"{gpu.name}: {gpu.note}", "dim")
+    for place in checked.places:
+        say(screen, place)
     for field, path in checked.not_here.items():
         say(screen, f"not on this machine, and a run needs it: {field} = {path!r} (seen from {Path.cwd()})", "yellow")
     for advice in checked.advice:

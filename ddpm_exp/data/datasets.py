@@ -11,6 +11,7 @@ from ddpm_exp.data.image_values import require_values, with_values
 from ddpm_exp.data.place import ANY, Room, stays_in_files
 from ddpm_exp.data.shapes import value_names
 from ddpm_exp.data.shards import index_shards, require_shards
+from ddpm_exp.data.stored import Stored
 from ddpm_exp.data.subset import check_subset, take_subset
 from ddpm_exp.spec.condition import Condition, Unconditional
 from ddpm_exp.spec.data import (
@@ -77,16 +78,20 @@ def load(data: Data, condition: Condition | None = None, room: Room = ANY, worke
 
         return load_array(data, names)
     require_values(data, names)
-    if isinstance(data, Shards):
-        return load_files(data, index_shards(data), names, room, workers)
-    if isinstance(data, ImageFolder) and room.bytes is not None:
-        found = index_folder(data)
-        if stays_in_files(sum(part.pixel_bytes for part in found), room):
+    if isinstance(data, Shards) or (isinstance(data, ImageFolder) and room.bytes is not None):
+        found = index_files(data)
+        if isinstance(data, Shards) or stays_in_files(sum(part.pixel_bytes for part in found), room):
             return load_files(data, found, names, room, workers)
     train, held_out = _images(data, names)
     train, held_out, facts = with_values(names, take_subset(train, data.subset, data.subset_seed), held_out)
     also = folder.beside(data) if isinstance(data, ImageFolder) else b""
     return split(train, held_out, facts, also)
+
+
+def index_files(data: ImageFolder | Shards) -> tuple[Stored, Stored]:
+    """Training and held-out images, found but not decoded; shards are unpacked or fetched where needed."""
+    found = index_shards(data) if isinstance(data, Shards) else index_folder(data)
+    return take_subset(found[0], data.subset, data.subset_seed), found[1]
 
 
 def _images(data: Digits | FashionMNIST | CIFAR10 | ImageFolder, names: tuple[str, ...]) -> tuple[Examples, Examples]:

@@ -14,7 +14,6 @@ from ddpm_exp.data.examples import Examples, Facts, Splits, split
 from ddpm_exp.data.image_values import with_values
 from ddpm_exp.data.place import REFERENCE_IMAGES, Room, in_words, stays_in_files
 from ddpm_exp.data.stored import DamagedError, Stored
-from ddpm_exp.data.subset import take_subset
 from ddpm_exp.spec.data import ImageFolder, Shards
 from ddpm_exp.spec.errors import UserError
 
@@ -27,7 +26,7 @@ def load_files(
     The fingerprint is over names, sizes and classes, and the same either way. Raises UserError for images that cannot be read,
     and where `names` asks for values of images that stay in their files.
     """
-    train, held_out = take_subset(found[0], data.subset, data.subset_seed), found[1]
+    train, held_out = found
     pixel_bytes = train.pixel_bytes + held_out.pixel_bytes
     outside = stays_in_files(pixel_bytes, room)
     if outside and names:

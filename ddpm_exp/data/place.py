@@ -9,7 +9,7 @@ DEVICE_SHARE = 0.25
 """Of a GPU's memory, at most so much for training images; the rest is for training."""
 
 HOST_SHARE = 0.4
-"""Of the machine's memory, likewise: splitting a folder takes a copy for a while."""
+"""Of the machine's memory, for all its processes together: splitting a folder takes a copy for a while."""
 
 REFERENCE_IMAGES = 10_000
 """Of images that stay in their files, so many of each set are decoded once, for evaluation."""
@@ -31,14 +31,14 @@ class Room:
 ANY = Room(None, "no limit was set")
 
 
-def room_for(asked: Asked, *, device_bytes: int | None, host_bytes: int) -> Room:
-    """The room on a machine with `host_bytes` of memory and a GPU of `device_bytes`, or none."""
+def room_for(asked: Asked, *, device_bytes: int | None, host_bytes: int | None) -> Room:
+    """The room on a machine with `host_bytes` of memory (None: not known) and a GPU of `device_bytes`, or none."""
     if asked == "device":
         return Room(None, "hardware.data_in asks for it")
     if asked == "workers":
         return Room(0, "hardware.data_in asks for it")
-    host = int(HOST_SHARE * host_bytes)
-    if device_bytes is None or DEVICE_SHARE * device_bytes > host:
+    host = None if host_bytes is None else int(HOST_SHARE * host_bytes)
+    if device_bytes is None or (host is not None and DEVICE_SHARE * device_bytes > host):
         return Room(host, f"{HOST_SHARE:.0%} of this machine's memory")
     return Room(int(DEVICE_SHARE * device_bytes), f"{DEVICE_SHARE:.0%} of the GPU's memory")
 

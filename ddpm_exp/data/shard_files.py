@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import os
@@ -33,7 +34,10 @@ def plain_tar(shard: str, cache: str | None, field: str) -> Path:
         copy = folder_of(cache) / f"{_key(shard)}.tar"
         if not copy.is_file():
             copy.parent.mkdir(parents=True, exist_ok=True)
-            _store(shard, packed, copy)
+            with copy.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes, one unpacks and the others wait
+                if not copy.is_file():
+                    _store(shard, packed, copy)
     except (OSError, EOFError, zlib.error) as error:
         why = "is damaged or cut off" if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) else "cannot be read"
         raise UserError(
@@ -43,6 +47,13 @@ def plain_tar(shard: str, cache: str | None, field: str) -> Path:
             fix="replace the shard or check its address; unpacked copies need room in the folder data.cache",
         ) from error
     return copy
+
+
+def is_plain_here(shard: str, cache: str | None) -> bool:
+    """Whether `plain_tar` would neither unpack nor fetch anything. Asks no other machine."""
+    if is_remote(shard):
+        return False
+    return not shard.endswith("gz") or (folder_of(cache) / f"{_key(shard)}.tar").is_file()
 
 
 def folder_of(cache: str | None) -> Path:

@@ -9,14 +9,16 @@ from torch import nn
 
 from ddpm_exp.data.conditions import build_conditions
 from ddpm_exp.data.examples import Facts
+from ddpm_exp.data.place import room_for, stays_in_files
 from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.memory.kernels import is_cuda, kernels_of
 from ddpm_exp.memory.moments import Bytes, Moments
+from ddpm_exp.memory.spread import spread_out
 from ddpm_exp.memory.step import Setting, Sizes, meta_network, sampling_trace, sizes, training_trace
 from ddpm_exp.memory.terms import MIB, TERMS, Estimate
 from ddpm_exp.models.inputs import ConditionInput
-from ddpm_exp.spec.data import class_count, family_of, training_images
+from ddpm_exp.spec.data import ImageFolder, Shards, class_count, family_of, training_images
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, find_gpu
 from ddpm_exp.spec.training import Precision
@@ -53,9 +55,13 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     setting = _setting(experiment, gpu, precision)
     device = "cuda" if is_cuda(gpu) else "cpu"
     own = _sizes(setting)
-    resident = _resident(experiment, setting, own, device)
+    resident = _resident(experiment, setting, own, gpu)
+    if experiment.hardware.shard:
+        devices = experiment.hardware.devices
+        accumulates = micro_batch * devices < experiment.training.images_per_step
+        resident = spread_out(resident, meta_network(setting), devices, accumulates=accumulates)
     moment, alive = _training(setting).peak(micro_batch)
-    held = alive if device == "cuda" and experiment.hardware.cuda_graph else {}
+    held = alive if device == "cuda" and experiment.hardware.cuda_graph and not experiment.hardware.shard else {}
     batch, sampling = _sampling(experiment, setting, gpu, resident, held, min(FEWEST_SAMPLED, micro_batch))
     return Estimate(
         terms=_total(resident, alive, experiment.model.checkpointing, device),
@@ -122,10 +128,12 @@ def _letters(k: int) -> str:
     return chr(97 + k // 26) + chr(97 + k % 26)
 
 
-def _resident(experiment: Experiment, setting: Setting, own: Sizes, device: str) -> Bytes:
+def _resident(experiment: Experiment, setting: Setting, own: Sizes, gpu: Gpu) -> Bytes:
     """What is alive at every moment of a run. Muon's temporaries are counted as if they were: a captured step keeps its memory."""
     shape, data = shape_of(experiment.data, experiment.condition), training_images(experiment.data) or 0
     one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
+    room = room_for(experiment.hardware.data_in, device_bytes=gpu.usable_bytes, host_bytes=None)
+    in_files = isinstance(experiment.data, ImageFolder | Shards) and stays_in_files(data * one, room)
     ema = experiment.training.averages
     kept, taken = _of_optimizer(setting, experiment.training.optimizer)
     return {
@@ -133,8 +141,8 @@ def _resident(experiment: Experiment, setting: Setting, own: Sizes, device: str)
         "gradients": own.parameters,
         "optimizer": kept,
         "ema": own.parameters + own.buffers if ema else 0,
-        "data": data * one,
-        "workspace": taken + (CUBLAS_WORKSPACE if device == "cuda" else 0),
+        "data": 0 if in_files else data * one,
+        "workspace": taken + (CUBLAS_WORKSPACE if is_cuda(gpu) else 0),
     }
 
 

@@ -17,6 +17,7 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.vectors import Points, Sequences
+from ddpm_exp.workflow.data_places import places_of
 from ddpm_exp.workflow.parameters import parameter_count
 
 
@@ -31,6 +32,9 @@ class Checked:
     parameters: int | None
     not_here: dict[str, str]
     """Fields that name a file or a folder which is not on this machine; a run needs it, a check does not."""
+
+    places: tuple[str, ...] = ()
+    """Where the training images of a folder or of shards would be and why, with the GPUs that it holds for."""
 
 
 def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
@@ -55,6 +59,7 @@ def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
         advice + (advise_change(baseline.experiment, experiment) if baseline else ()),
         parameter_count(experiment),
         {field: path for field, path in _places(experiment).items() if not Path(path).expanduser().exists()},
+        places_of(experiment, wanted),
     )
 
 

@@ -102,7 +102,9 @@ def load_data(data: Data, condition: Condition, room: Room = ANY, workers: int =
 def room_on(machine: Machine, hardware: Hardware) -> Room:
     """How many bytes of training images may be decoded there."""
     device_bytes = machine.gpu.usable_bytes if machine.device == "cuda" else None
-    return room_for(hardware.data_in, device_bytes=device_bytes, host_bytes=psutil.virtual_memory().total)
+    processes = min(hardware.devices, max(1, machine.visible))
+    host_bytes = psutil.virtual_memory().total // processes
+    return room_for(hardware.data_in, device_bytes=device_bytes, host_bytes=host_bytes)
 
 
 def prepare(loaded: Loaded, machine: Machine) -> Prepared:

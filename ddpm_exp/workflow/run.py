@@ -81,6 +81,8 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display, r
             return outcome(run, "reused", seed)
         ranks.share(True)
         prepared = size_to_gpu(prepared, run, display, ranks)
+        if prepared.splits.place is not None:
+            display.note(prepared.splits.place)
         initial = run is None or not has_any(run.checkpoints)
         runtime = assemble(prepared, seed, initial=initial, should_stop=interruption.asked, note=display.phase, ranks=ranks)
         run = begin(prepared, runtime, run, seed, options, display)

@@ -21,6 +21,7 @@ from ddpm_exp.workflow.early import ended_early
 from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.spread_state import save_together
+from ddpm_exp.workflow.starving import starving
 
 _EVALUATED = "val/denoising"
 
@@ -39,6 +40,7 @@ class Sitting:
     ) -> None:
         self._prepared, self._runtime, self._run = prepared, runtime, run
         self._sink, self._display, self._asked = sink, display, asked_to_stop
+        self._logs = 0
         training, epoch = prepared.experiment.training, prepared.units.images_per_epoch
         self._log_images = training.images(training.log_every, epoch)
         self._checkpoint_images = training.images(training.checkpoint_every, epoch)
@@ -92,10 +94,18 @@ class Sitting:
     def _on_log(self, images: int, values: dict[str, float]) -> None:
         if "speed/images_per_second" in values:
             values["speed/epoch_seconds"] = self._prepared.units.images_per_epoch / values["speed/images_per_second"]
+        self._tell_of_data(values)
         self._run.metrics.append(images, values)
         self._sink.log(images, values)
         self._run.set_status("running", images_seen=images, seconds=self.seconds)
         self._display.progress(self._progress(images, values))
+
+    def _tell_of_data(self, values: dict[str, float]) -> None:
+        """Once a sitting, and not of its first log, in which workers start: that training waits for data."""
+        told = starving(values, self._prepared.experiment.hardware.workers)
+        if told is not None and self._logs == 1:
+            self._display.warn(told)
+        self._logs += self._logs == 0 or told is not None
 
     def _progress(self, images: int, values: dict[str, float]) -> Progress:
         total, done = self._prepared.units.total_images, images - self._first_images

@@ -12,7 +12,7 @@ from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.catalog import find_runs
 from ddpm_exp.spec.base import Role, Spec
 from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageCondition, Prompts
-from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
+from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder, Shards
 from ddpm_exp.spec.decision import Decision, metric
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.evaluation import FID, Evaluation
@@ -29,13 +29,14 @@ RECORDED_RUNS = Path(__file__).parents[2] / "benchmarks" / "results" / "runs"
 EXECUTION = {
     "data.root (FashionMNIST)",
     "data.root (CIFAR10)",
+    "data.cache (Shards)",
     *(f"model.checkpointing ({name})" for name in ("UNet", "EncoderDecoder", "MLP", "DiT")),
     "training.checkpoint_every (Training)",
     "training.log_every (Training)",
     "evaluation.fid.weights (FID)",
     *(
         f"hardware.{name} (Hardware)"
-        for name in ("gpu", "devices", "shard", "micro_batch", "headroom", "workers", "compile", "cuda_graph", "fused_kernels")
+        for name in ("gpu", "devices", "shard", "micro_batch", "headroom", "workers", "compile", "cuda_graph", "fused_kernels", "data_in")
     ),
     *(f"tracking.{name} (Tracking)" for name in ("wandb", "project", "entity", "tags")),
 }
@@ -49,6 +50,7 @@ STARTS = [
         (FashionMNIST(), Prompts()),
         (CIFAR10(), Prompts()),
         (ImageFolder(root="/images"), ClassLabels()),
+        (Shards(train="/shards/{0..3}.tar"), ClassLabels()),
         (Digits(image_size=16), ImageCondition()),
         (Digits(image_size=16), ContinuousValues()),
     )
