@@ -14,7 +14,7 @@ import pytest
 import torch
 from support.processes import in_processes
 from support.tiny_training import tiny_trainer
-from support.together import STEPS, TOGETHER, asked_of_each, train_some
+from support.together import STEPS, TOGETHER, asked_of_each, evaluate_some, train_some
 
 from ddpm_exp.checkpoints.store import latest, load
 from ddpm_exp.ranks.ranks import SINGLE
@@ -38,6 +38,7 @@ def alone() -> dict[str, Any]:
         "whole": train_some(SINGLE, 128),
         "sliced": train_some(SINGLE, 32),
         "importance": train_some(SINGLE, 128, "importance"),
+        "evaluated": evaluate_some(SINGLE),
     }
 
 
@@ -63,6 +64,19 @@ def test_two_processes_learn_what_one_does_to_rounding_and_the_same_bits_in_both
     assert both[0][density]["rows"] == both[1][density]["rows"]
     for part in ("weights", "average"):
         assert (both[0][density][part] == both[1][density][part]).all()
+
+
+def test_evaluation_shared_by_two_processes_is_that_of_one(both: Any, alone: Any) -> None:
+    first, one = both[0]["evaluated"], alone["evaluated"]
+    assert first["values"] == pytest.approx(one["values"], rel=1e-5)
+    for part in ("pictures", "drawn"):
+        assert first[part].shape == one[part].shape
+        torch.testing.assert_close(torch.from_numpy(first[part]), torch.from_numpy(one[part]), rtol=1e-3, atol=1e-4)
+    assert len(both[1]["evaluated"]["drawn"]) < 21, "the second process has drawn its share alone"
+
+
+def test_all_processes_leave_an_evaluation_when_one_is_asked_to_stop(both: Any) -> None:
+    assert [each["evaluated"]["stopped"] for each in both] == [True, True]
 
 
 def test_shares_cover_everything_once_in_order_and_are_equally_many_in_every_process(both: Any) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from support.tiny_training import TRAINING, Inputs, tiny_trainer
+from support.tiny_training import TRAINING, Inputs, digits, lively_network, tiny_artist, tiny_trainer
 from torch import Tensor
 
+from ddpm_exp.evaluation.drawing import Stopped
+from ddpm_exp.evaluation.likelihood import likelihood
+from ddpm_exp.evaluation.validation import validate
 from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.spec.diffusion import Diffusion
+from ddpm_exp.spec.evaluation import Evaluation
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.spread_state import restore_together, save_together
 
@@ -47,6 +52,7 @@ def asked_of_each(ranks: Ranks, folder: str) -> dict[str, Any]:
         "uniform": train_some(ranks, 64),
         "importance": train_some(ranks, 64, "importance"),
         "spread": _spread(ranks, Path(folder)),
+        "evaluated": evaluate_some(ranks),
         "shares": _shares(ranks),
         "stops": _stops(ranks),
         "said": ranks.share({"plan": 3, "weights": torch.arange(4.0)} if ranks.leads else None)["weights"].tolist(),
@@ -76,6 +82,23 @@ def _spread(ranks: Ranks, folder: Path) -> dict[str, Any]:
         "straight": _whole(straight),
         "resumed": _whole(resumed),
     }
+
+
+def evaluate_some(ranks: Ranks) -> dict[str, Any]:
+    """Validation errors, bits per dimension and samples of a network, in batches that do not come out even."""
+    network, spec = lively_network(), Evaluation(log_snr=(-1.0, 2.0), reconstruction_log_snr=(0.0,))
+    artist = tiny_artist(ranks=ranks, batch=8, diffusion=Diffusion(schedule="cosine", timesteps=20))
+    held_out = digits().held_out.batch(slice(0, 21))
+    found = validate(network, held_out, artist, spec)
+    bits = likelihood(network, held_out, artist, 3)
+    drawn = artist.draw(network, held_out, torch.arange(21), held_out=True)
+    stopping = replace(artist, should_stop=lambda: ranks.rank == ranks.size - 1)
+    try:
+        validate(network, held_out, stopping, spec)
+        stopped = False
+    except Stopped:
+        stopped = True
+    return {"values": found.values | bits, "pictures": found.reconstructions.numpy(), "drawn": drawn.numpy(), "stopped": stopped}
 
 
 def _whole(trainer: Trainer) -> Any:
