@@ -195,7 +195,6 @@ def _plans(checked: Checked) -> Any:
             continue
         plan = row.plan
         peak = f"{bytes_text(plan.peak_bytes)} +- {plan.uncertainty:.0%}"
-        grid.add_row(
-            row.gpu.name, plan.precision, f"{plan.micro_batch} x {plan.accumulation}", peak, memory, Text(plan.largest_term)
-        )
+        slices = f"{plan.micro_batch} x {plan.accumulation}" + (f" x {plan.devices} GPUs" if plan.devices > 1 else "")
+        grid.add_row(row.gpu.name, plan.precision, slices, peak, memory, Text(plan.largest_term))
     return grid
