@@ -8,6 +8,8 @@ import math
 import torch
 from torch import nn
 
+from ddpm_exp.training.sharding import own_part
+
 
 def decay(*, images_per_step: int, images_seen: int, half_life_images: int, ramp: float | None) -> float:
     """Share of the old average kept by one step: 0.5 ** (images_per_step / half_life).
@@ -49,8 +51,8 @@ class Ema:
     @torch.no_grad()
     def update(self, keep: float) -> None:
         """average = keep * average + (1 - keep) * weights, for all parameters in one call."""
-        averages: list[torch.Tensor] = [average for average, _ in self._pairs]
-        weights: list[torch.Tensor] = [weight.detach() for _, weight in self._pairs]
+        averages: list[torch.Tensor] = [own_part(average) for average, _ in self._pairs]
+        weights: list[torch.Tensor] = [own_part(weight.detach()) for _, weight in self._pairs]
         torch._foreach_lerp_(averages, weights, 1.0 - keep)
         for average, buffer in self._buffers:
             average.copy_(buffer)

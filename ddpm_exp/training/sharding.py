@@ -30,7 +30,8 @@ def spread(network: nn.Module, device: torch.device, ranks: Ranks) -> None:
     mesh = init_device_mesh(device.type, (ranks.size,))
     for block in blocks_of(network):
         fully_shard(block, mesh=mesh)
-    fully_shard(network, mesh=mesh)
+    # Its own weights too, or an evaluation would leave them gathered, and the next one find them old.
+    fully_shard(network, mesh=mesh, reshard_after_forward=True)
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
@@ -47,8 +48,8 @@ def is_spread(network: nn.Module) -> bool:
 class SpreadGradients:
     """The gradients of a spread network: as `Gradients`, but each process has its part, and the network sums them itself."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
+    def __init__(self, network: nn.Module, ranks: Ranks) -> None:
+        self._network, self._ranks = network, ranks
         self._weights = [weight for weight in network.parameters() if weight.requires_grad]
 
     @property
@@ -72,11 +73,17 @@ class SpreadGradients:
 
     def norm(self) -> Tensor:
         """Root of the sum of squares of all gradients on all devices: a scalar on the device."""
-        norm = torch.nn.utils.get_total_norm(self._found())
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+        square = torch.nn.utils.get_total_norm(self._found()).square()
+        self._ranks.sum(square)
+        return square.sqrt()
 
     def _found(self) -> list[Tensor]:
-        return [weight.grad for weight in self._weights if weight.grad is not None]
+        return [own_part(weight.grad) for weight in self._weights if weight.grad is not None]
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of `tensor`, in the same memory: all of it, unless it is spread."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def spread_like(whole: Any, template: Any) -> Any:

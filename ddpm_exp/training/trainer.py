@@ -66,7 +66,7 @@ class Trainer:
         captured = cuda_graph and self._device.type == "cuda" and not self.spread
         self._micro_step = GraphedMicroStep(micro_step) if captured else micro_step
         learning = [weight for weight in self.network.parameters() if weight.requires_grad]
-        self.gradients = SpreadGradients(self.network) if self.spread else Gradients(learning)
+        self.gradients = SpreadGradients(self.network, ranks) if self.spread else Gradients(learning)
         self.optimizer = build_optimizer(training, self.network, self._plan.precision)
         self.ema = Ema(self.network, average) if training.averages else None
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
