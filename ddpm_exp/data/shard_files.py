@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ddpm_exp.data.shard_names import is_remote
 from ddpm_exp.spec.errors import UserError
@@ -66,7 +66,7 @@ def folder_of(cache: str | None) -> Path:
 def _key(shard: str) -> str:
     """A name for the copy, which changes when the shard does."""
     if is_remote(shard):
-        with urllib.request.urlopen(urllib.request.Request(shard, method="HEAD"), timeout=_TIMEOUT_SECONDS) as answer:
+        with _ask(urllib.request.Request(shard, method="HEAD")) as answer:
             version = [answer.headers.get(name) or "" for name in ("ETag", "Last-Modified", "Content-Length")]
     else:
         status = Path(shard).stat()
@@ -90,8 +90,13 @@ def _store(shard: str, packed: bool, copy: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def _ask(request: urllib.request.Request) -> Any:
+    # An opener of its own reads the proxies of now; urllib's shared one keeps those of its first use.
+    return urllib.request.build_opener().open(request, timeout=_TIMEOUT_SECONDS)
+
+
 def _opened(shard: str) -> BinaryIO:
     if is_remote(shard):
-        answer: BinaryIO = urllib.request.urlopen(shard, timeout=_TIMEOUT_SECONDS)
+        answer: BinaryIO = _ask(urllib.request.Request(shard))
         return answer
     return Path(shard).open("rb")

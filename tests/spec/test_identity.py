@@ -36,7 +36,19 @@ EXECUTION = {
     "evaluation.fid.weights (FID)",
     *(
         f"hardware.{name} (Hardware)"
-        for name in ("gpu", "devices", "shard", "micro_batch", "headroom", "workers", "compile", "cuda_graph", "fused_kernels", "data_in")
+        for name in (
+            "gpu",
+            "devices",
+            "shard",
+            "micro_batch",
+            "headroom",
+            "workers",
+            "compile",
+            "cuda_graph",
+            "fused_kernels",
+            "data_in",
+            "deterministic",
+        )
     ),
     *(f"tracking.{name} (Tracking)" for name in ("wandb", "project", "entity", "tags")),
 }

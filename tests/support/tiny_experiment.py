@@ -15,7 +15,7 @@ from ddpm_exp.workflow.display import Progress, Quiet
 _TINY = '''"""A baseline small enough to train within a test."""
 
 from ddpm_exp import (
-    ClassLabels, Decision, Diffusion, Digits, Evaluation, Experiment, ImageFolder, Prompts, Sampling, Tracking,
+    ClassLabels, Decision, Diffusion, Digits, Evaluation, Experiment, ImageFolder, Prompts, Sampling, Shards, Tracking,
     Training, UNet, metric,
 )
 
