@@ -102,6 +102,7 @@ def test_a_network_spread_over_two_processes_learns_what_one_does_and_each_holds
             assert ours == pytest.approx(theirs, rel=1e-5)
         learnt = torch.from_numpy(each["spread"]["straight"])
         torch.testing.assert_close(learnt, torch.from_numpy(alone["whole"]["weights"]), rtol=1e-3, atol=2e-5)
+        assert both[0]["spread"]["judged"] == pytest.approx(alone["whole"]["judged"], rel=1e-5), "as whole, after each evaluation"
         assert each["spread"]["held"] < 0.6 * len(learnt)
 
 

@@ -34,12 +34,21 @@ def train_some(ranks: Ranks, micro_batch: int, density: str = "uniform") -> dict
         rows.append(trainer.statistics.read()[0])
     assert trainer.ema is not None
     return {
+        "judged": _judged(trainer),
         "rows": rows,
         "drawn": [part.numpy() for part in inputs.together()],
         "weights": _flat(trainer.network.state_dict()),
         "average": _flat(trainer.ema.network.state_dict()),
         "density": {name: part.numpy() for name, part in trainer.objective.state().items()},
     }
+
+
+def _judged(trainer: Trainer) -> float:
+    """An error of the averaged network."""
+    assert trainer.ema is not None
+    spec, artist = Evaluation(log_snr=(2.0,), reconstruction_log_snr=(2.0,)), tiny_artist(ranks=trainer.ranks)
+    held_out = digits().held_out.batch(slice(0, 16))
+    return validate(trainer.ema.network, held_out, artist, spec).values["val/denoising"]
 
 
 def _flat(state: dict[str, Tensor]) -> Any:
@@ -66,6 +75,7 @@ def _spread(ranks: Ranks, folder: Path) -> dict[str, Any]:
     for step in range(STEPS):
         straight.step()
         rows.append(straight.statistics.read()[0])
+        judged = _judged(straight)
         if step == 0:
             save_together(straight, folder if ranks.leads else None, {"seed": 0})
     resumed = tiny_trainer(TOGETHER, micro_batch=32, ranks=ranks, total_images=128 * STEPS, shard=True)
@@ -76,6 +86,7 @@ def _spread(ranks: Ranks, folder: Path) -> dict[str, Any]:
     save_together(straight, folder if ranks.leads else None, {"seed": 0})
     return {
         "rows": rows,
+        "judged": judged,
         "held": sum(part.to_local().numel() for part in straight.network.parameters()),
         "restored": restored,
         "seen": seen,
