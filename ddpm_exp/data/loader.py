@@ -89,6 +89,7 @@ class Loaded:
             pin_memory=cuda,
             persistent_workers=workers > 0,
             prefetch_factor=_AHEAD if workers else None,
+            generator=torch.Generator(),  # nothing here is random, and torch's own generator is left alone
             worker_init_fn=_leave_signals_to_the_run,
             # Workers touch neither the device nor the network, and a script needs no guard for them.
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,

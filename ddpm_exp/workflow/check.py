@@ -17,7 +17,7 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.vectors import Points, Sequences
-from ddpm_exp.workflow.data_places import places_of
+from ddpm_exp.workflow.data_places import missing_shards, places_of
 from ddpm_exp.workflow.parameters import parameter_count
 
 
@@ -58,7 +58,8 @@ def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
         plans,
         advice + (advise_change(baseline.experiment, experiment) if baseline else ()),
         parameter_count(experiment),
-        {field: path for field, path in _places(experiment).items() if not Path(path).expanduser().exists()},
+        {field: path for field, path in _places(experiment).items() if not Path(path).expanduser().exists()}
+        | missing_shards(experiment),
         places_of(experiment, wanted),
     )
 

@@ -37,6 +37,21 @@ def places_of(experiment: Experiment, gpus: Sequence[Gpu]) -> tuple[str, ...]:
     return tuple(f"{', '.join(names)}: {sentence}" for sentence, names in told.items())
 
 
+def missing_shards(experiment: Experiment) -> dict[str, str]:
+    """The fields whose local shards are not all on this machine, with their patterns."""
+    data = experiment.data
+    if not isinstance(data, Shards):
+        return {}
+    found: dict[str, str] = {}
+    for field, pattern in (("data.train", data.train), ("data.held_out", data.held_out)):
+        try:
+            if pattern is not None:
+                shards_of(pattern, field)
+        except UserError:
+            found[field] = pattern or ""
+    return found
+
+
 def _is_indexed_quickly(data: Shards) -> bool:
     shards = shards_of(data.train, "data.train")
     if data.held_out is not None:

@@ -52,6 +52,12 @@ def test_a_check_says_where_the_images_will_be_on_each_gpu(file: Path) -> None:
     assert "from files" in place
 
 
+def test_a_check_names_shards_that_are_not_here(file: Path) -> None:
+    checked = check(load_experiment(file, ["data.train=shards/other-{0..3}.tar"]), ["T4"])
+    assert checked.not_here == {"data.train": "shards/other-{0..3}.tar"}
+    assert checked.places == ()
+
+
 def test_waiting_for_data_is_told_with_the_measured_rates() -> None:
     assert starving({"speed/images_per_second": 100.0, "speed/data_wait_share": 0.05}, 2) is None
     told = starving({"speed/images_per_second": 100.0, "speed/data_wait_share": 0.75}, 2)
