@@ -1,4 +1,4 @@
-"""Atomic, checksummed checkpoints of tensors and plain data."""
+"""Atomic, checksummed checkpoints of tensors and plain data, written while training goes on."""
 
 from ddpm_exp.checkpoints.store import Checkpoint, latest, load, save
 

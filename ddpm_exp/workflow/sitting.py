@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ddpm_exp.checkpoints.store import save
+from ddpm_exp.checkpoints.background import Background
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.records.run_directory import RunDirectory
@@ -49,9 +49,18 @@ class Sitting:
         self._training_since = self._started
         self._seconds_before = run.status().seconds
         self._early: Early | None = None
+        self._checkpoints = Background(run.checkpoints)
+        self._stood_still: float | None = None
 
     def go(self) -> bool:
-        """Continue from where the trainer is; True when the run is complete, False when stopped (and resumable)."""
+        """Continue from where the trainer is; True when the run is complete, False when stopped (and resumable).
+
+        However it ends, no checkpoint is being written any more.
+        """
+        with self._checkpoints:
+            return self._go()
+
+    def _go(self) -> bool:
         trainer, total = self._runtime.trainer, self._prepared.units.total_images
         self._run.set_status("running", images_seen=trainer.images_seen, total_images=total)
         try:
@@ -64,12 +73,15 @@ class Sitting:
             complete = False
         if not complete:
             self._checkpoint()
+            self._run.set_status("running", images_seen=trainer.images_seen, seconds=self.seconds)
         return complete
 
     def _train(self, trainer: Trainer) -> bool:
         if self._asked():
             return False
         lead(trainer.ranks, "train")
+        if not trainer.spread:
+            self._checkpoints.reserve(to_checkpoint(trainer, {}), _moments_to_come(trainer))
         if trainer.compiles:
             self._display.phase("compiling the network in the first step, a minute or two")
         return train(
@@ -94,6 +106,9 @@ class Sitting:
     def _on_log(self, images: int, values: dict[str, float]) -> None:
         if "speed/images_per_second" in values:
             values["speed/epoch_seconds"] = self._prepared.units.images_per_epoch / values["speed/images_per_second"]
+        self._checkpoints.check()
+        if self._stood_still is not None:
+            values["speed/checkpoint_seconds"], self._stood_still = self._stood_still, None
         self._tell_of_data(values)
         self._run.metrics.append(images, values)
         self._sink.log(images, values)
@@ -159,11 +174,19 @@ class Sitting:
         return {"val/denoising_fall_per_epoch": (points[0][1] - now) / (images / self._prepared.units.images_per_epoch)}
 
     def _checkpoint(self) -> None:
-        trainer = self._runtime.trainer
+        trainer, began = self._runtime.trainer, time.perf_counter()
         facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
         if trainer.spread:
             lead(trainer.ranks, "checkpoint")
             save_together(trainer, self._run.checkpoints, facts)
         else:
-            save(self._run.checkpoints, to_checkpoint(trainer, facts))
-        self._run.set_status("running", images_seen=trainer.images_seen, seconds=self.seconds)
+            self._checkpoints.save(to_checkpoint(trainer, facts))
+        self._stood_still = max(self._stood_still or 0.0, time.perf_counter() - began)
+
+
+def _moments_to_come(trainer: Trainer) -> int:
+    """Bytes that an optimizer which has not stepped yet will add to a checkpoint, at most: two numbers for each weight, and a
+    count."""
+    if trainer.optimizer.state:
+        return 0
+    return sum(2 * weight.nbytes + 3 * 512 for weight in trainer.network.parameters())

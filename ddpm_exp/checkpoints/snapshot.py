@@ -1,0 +1,161 @@
+"""Copies of a state in host memory that the next step does not touch. Writes no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_ALIGNED = 512
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor lies in a row of bytes."""
+
+    start: int
+    bytes: int
+    dtype: torch.dtype
+    shape: torch.Size
+    stride: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        return self.start + self.bytes
+
+    def within(self, memory: Tensor) -> Tensor:
+        """The tensor in `memory` [bytes], uint8 on any device."""
+        return memory[self.start : self.end].view(self.dtype).as_strided(self.shape, self.stride)
+
+    def alone(self, memory: Any) -> Tensor:
+        """The tensor in the array `memory`, with a storage that ends where it ends, so that a file gets no more of it."""
+        if not self.bytes:
+            return torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
+        return torch.frombuffer(memory[self.start : self.end], dtype=self.dtype).as_strided(self.shape, self.stride)
+
+
+class Snapshots:
+    """One copy of a state at a time, in memory that is kept for the next.
+
+    On CUDA all tensors are put into one buffer on the device, which is fast, and that goes to pinned memory of the host beside
+    the steps that follow. Where the device has no room for it, they go to the host at once, and the device waits for that.
+    """
+
+    def __init__(self) -> None:
+        self._host: Tensor | None = None
+        self._stream: torch.cuda.Stream | None = None
+
+    def reserve(self, state: Any, more_bytes: int = 0) -> None:
+        """Get the host's memory for a `state` on CUDA, and `more_bytes`, while nothing waits for it: pinning takes long.
+
+        Without CUDA there is nothing to do.
+        """
+        found = list(_tensors(state))
+        if any(one.is_cuda for one in found):
+            self._memory(_row(found)[-1].end + more_bytes, pinned=True)
+
+    def take(self, state: Any) -> tuple[Any, Callable[[], None]]:
+        """`state` (nested dicts, lists and tuples) with every tensor copied as it is now, and what to call, in any thread,
+        before its numbers are read. The copy taken before is overwritten."""
+        found = list(_tensors(state))
+        distant = [one for one in found if one.is_cuda]
+        near = [one for one in found if not one.is_cuda]
+        places = _row([*distant, *near])
+        host = self._memory(places[-1].end if places else 0, pinned=bool(distant))
+        copies = [place.alone(host.numpy()) for place in places]
+        _copy(copies[len(distant) :], near)
+        ready = self._bring(distant, copies, places, host) if distant else _nothing
+        from_device, from_host = iter(copies[: len(distant)]), iter(copies[len(distant) :])
+        return _replaced(state, lambda one: next(from_device if one.is_cuda else from_host)), ready
+
+    def _bring(self, distant: list[Tensor], copies: list[Tensor], places: list[_Place], host: Tensor) -> Callable[[], None]:
+        """Copy tensors of the device to the first places; returns when the next step may change them."""
+        device, total = distant[0].device, places[len(distant) - 1].end
+        current, done = torch.cuda.current_stream(device), torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        flat = [_room(total, device)]
+        if flat[0] is None:
+            for copy, one in zip(copies, distant, strict=False):
+                copy.copy_(one, non_blocking=True)
+            done.record(current)
+        else:
+            _copy([place.within(flat[0]) for place in places[: len(distant)]], distant)
+            self._stream = self._stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                host[:total].copy_(flat[0], non_blocking=True)
+            done.record(self._stream)
+        current.synchronize()  # so that who measures the pause measures the device's part of it
+
+        def ready() -> None:
+            done.synchronize()
+            flat.clear()  # not before: nothing else keeps the device from using this memory again
+
+        return ready
+
+    def _memory(self, total: int, *, pinned: bool) -> Tensor:
+        if self._host is None or len(self._host) < total:
+            self._host = None
+            try:
+                self._host = torch.empty(max(total, 1), dtype=torch.uint8, pin_memory=pinned)
+            except RuntimeError:  # the system pins no more: copies are then the same and take longer
+                self._host = torch.empty(max(total, 1), dtype=torch.uint8)
+        return self._host
+
+
+def _nothing() -> None:
+    """The copies are there already."""
+
+
+def _row(tensors: list[Tensor]) -> list[_Place]:
+    """Places one after the other, each as dense as its tensor allows."""
+    places, start = [], 0
+    for one in tensors:
+        like = torch.empty_like(one, device="meta")  # keeps the order of strides, without gaps
+        places.append(_Place(start, like.numel() * like.element_size(), like.dtype, like.shape, like.stride()))
+        start += -(-places[-1].bytes // _ALIGNED) * _ALIGNED
+    return places
+
+
+def _room(total: int, device: torch.device) -> Tensor | None:
+    """Memory on the device, if it has twice that to spare: the run goes before its copy."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if torch.cuda.mem_get_info(device)[0] + unused < 2 * total:
+        return None
+    try:
+        return torch.empty(total, dtype=torch.uint8, device=device)
+    except torch.cuda.OutOfMemoryError:
+        return None
+
+
+def _copy(copies: list[Tensor], tensors: list[Tensor]) -> None:
+    """All at once, type by type: a few launches instead of one for each tensor."""
+    by_type: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for copy, one in zip(copies, tensors, strict=True):
+        to, of = by_type.setdefault(one.dtype, ([], []))
+        to.append(copy)
+        of.append(one.detach())
+    for to, of in by_type.values():
+        torch._foreach_copy_(to, of)
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, dict | list | tuple):
+        for item in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(item)
+
+
+def _replaced(state: Any, copy_of: Callable[[Tensor], Tensor]) -> Any:
+    """`state` in containers of its own; what is in them, in the order of `_tensors`, is asked of `copy_of`."""
+    if isinstance(state, Tensor):
+        return copy_of(state)
+    if isinstance(state, dict):
+        return {key: _replaced(item, copy_of) for key, item in state.items()}
+    if isinstance(state, list | tuple):
+        items = [_replaced(item, copy_of) for item in state]
+        return items if isinstance(state, list) else tuple(items)
+    return state
