@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -137,7 +139,16 @@ class Loaded:
             raise ValueError(f"ordinals {asked[0]} to {asked[-1]} are not a part of this process's share of a step")
         self._coming = iter(self._order)
         next(self._coming)
+        first = self._batches is None
         self._batches = iter(self._loader)
+        if first:  # after torch's own preparation for the end, so that this comes before it
+            atexit.register(_stop, weakref.ref(self))
+
+    def close(self) -> None:
+        """End the workers."""
+        shut_down = getattr(self._batches, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
 
 
 def _as_it_is(found: Any) -> Any:
@@ -145,6 +156,13 @@ def _as_it_is(found: Any) -> Any:
 
 
 def _leave_signals_to_the_run(worker: int) -> None:
-    """Ctrl-C reaches the whole group of processes; the run ends its step and then its workers."""
+    """Ctrl-C and a scheduler's SIGTERM reach the whole group of processes; the run ends its step and then its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _stop(source: weakref.ref[Loaded]) -> None:
+    """At the end of the program: workers that are still there end by themselves, not by a signal."""
+    loaded = source()
+    if loaded is not None:
+        loaded.close()
