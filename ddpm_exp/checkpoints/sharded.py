@@ -46,7 +46,8 @@ def save(folder: Path, images_seen: int, tensors: dict[str, Any], facts: dict[st
     try:
         if ranks.leads:
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(temporary, ignore_errors=True)
+            for left in folder.glob(f"*{ENDING}*{TEMPORARY}"):  # by a killed process
+                shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir()
         ranks.wait()
         save_parts(flat, storage_writer=FileSystemWriter(temporary), process_group=ranks.host)
@@ -56,9 +57,12 @@ def save(folder: Path, images_seen: int, tensors: dict[str, Any], facts: dict[st
             content = {"format": FORMAT, "images_seen": images_seen, "facts": facts, "tensors": shape, "sha256": digests}
             with whole_file(temporary / WHOLE) as file:
                 write_whole(file, lambda writer: writer.write(json.dumps(content).encode()))
-            shutil.rmtree(path, ignore_errors=True)
+            before = folder / f"{path.name}.before{TEMPORARY}"
+            if path.exists():
+                path.rename(before)
             temporary.rename(path)
             sync_folder(folder)
+            shutil.rmtree(before, ignore_errors=True)
         ranks.wait()
     except OSError as error:
         raise refused(path, error) from error
