@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ddpm_exp.checkpoints.store import Checkpoint
 from ddpm_exp.evaluation import fid
@@ -18,7 +20,7 @@ from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.finish import draw_for_fid
 from ddpm_exp.workflow.orders import Order, hear, pauses
 from ddpm_exp.workflow.prepare import Prepared
-from ddpm_exp.workflow.spread_state import save_together
+from ddpm_exp.workflow.spread_state import restore_together, save_together
 
 
 def start_alike(trainer: Trainer, ranks: Ranks) -> None:
@@ -37,6 +39,14 @@ def start_alike(trainer: Trainer, ranks: Ranks) -> None:
             value=ranks.size,
             fix="use the same version of torch on every host",
         )
+
+
+def start_again_alike(trainer: Trainer, checkpoints: Path | None) -> None:
+    """Go on, in all processes, from where the first has gone back to. The first one tells the others `alike`, and then calls this
+    with its folder of checkpoints; whole weights are those that its trainer has now, spread ones are read from the folder."""
+    if trainer.spread:
+        restore_together(trainer, checkpoints)
+    start_alike(trainer, trainer.ranks)
 
 
 def follow(prepared: Prepared, runtime: Runtime, ranks: Ranks, wish: Callable[[], bool]) -> None:
@@ -67,6 +77,8 @@ class _Follower:
                 self._assist(self._fid)
             elif order == "checkpoint":
                 save_together(self._runtime.trainer, None)
+            elif order == "alike":
+                start_again_alike(self._runtime.trainer, None)
             elif order == "train":
                 self._train()
             else:
@@ -91,7 +103,7 @@ class _Follower:
             self._runtime.trainer,
             log_images=training.images(training.log_every, epoch),
             stops=pauses(self._prepared),
-            stop_after_bad_steps=training.stop_after_bad_steps,
+            stop_after_bad_steps=sys.maxsize,  # the first process ends the run, by the same numbers
             callbacks=Callbacks(
                 on_log=lambda images, values: None,
                 on_images=self._pause,

@@ -7,9 +7,10 @@ from typing import Literal
 from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.workflow.prepare import Prepared
 
-Order = Literal["evaluate", "train", "go on", "complete", "checkpoint", "fid", "end"]
+Order = Literal["evaluate", "train", "go on", "complete", "checkpoint", "alike", "fid", "end"]
 """`evaluate`, `fid` and, where weights are spread over the processes, `checkpoint`: take part in it. `train`: step until training
-pauses or stops. `go on` and `complete`: the ends of a pause. `end`: the run is over."""
+pauses or stops. `alike`: take over the state that the first has gone back to. `go on` and `complete`: the ends of a pause. `end`:
+the run is over."""
 
 
 def lead(ranks: Ranks, order: Order) -> None:

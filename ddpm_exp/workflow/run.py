@@ -23,7 +23,7 @@ from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.begin import begin, size_to_gpu
 from ddpm_exp.workflow.display import Display, Quiet
 from ddpm_exp.workflow.finish import finish
-from ddpm_exp.workflow.following import follow, start_alike
+from ddpm_exp.workflow.following import follow, start_again_alike, start_alike
 from ddpm_exp.workflow.interruption import Interruption
 from ddpm_exp.workflow.jobs import find_run, go_on_command
 from ddpm_exp.workflow.options import RunOptions
@@ -33,7 +33,6 @@ from ddpm_exp.workflow.record import last_values
 from ddpm_exp.workflow.sitting import Sitting
 from ddpm_exp.workflow.smoke import one_thread, smoke
 from ddpm_exp.workflow.sole_writer import sole_writer
-from ddpm_exp.workflow.spread_state import restore_together
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,7 @@ def follow_seed(loaded: Loaded, seed: int, options: RunOptions, ranks: Ranks) ->
         # Spread weights begin where they are; whole ones come from the first process.
         spread = prepared.experiment.hardware.shard
         runtime = assemble(prepared, seed, initial=spread, should_stop=interruption.asked, ranks=ranks)
-        if spread:
-            restore_together(runtime.trainer, None)
-        start_alike(runtime.trainer, ranks)
+        start_again_alike(runtime.trainer, None)
         follow(prepared, runtime, ranks, interruption.asked)
 
 
