@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ddpm_exp.checkpoints.snapshot import Snapshots
-from ddpm_exp.checkpoints.store import Checkpoint, save
+from ddpm_exp.checkpoints.store import BEST, Checkpoint, save
 
 
 class Background:
@@ -20,7 +20,7 @@ class Background:
     """
 
     def __init__(self, folder: Path, keep: int = 2, write: Callable[..., object] = save) -> None:
-        """`write(folder, checkpoint, keep)` makes a checkpoint durable."""
+        """`keep`: how many of the last ones stay. `write(folder, checkpoint, keep, series)` makes a checkpoint durable."""
         self._folder, self._keep, self._write = folder, keep, write
         self._snapshots = Snapshots()
         self._thread: threading.Thread | None = None
@@ -38,10 +38,11 @@ class Background:
         """Get the memory for copies of a state like `checkpoint`'s and `more_bytes` before it is needed."""
         self._snapshots.reserve(checkpoint.tensors, more_bytes)
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint, *, last: bool = True, best: bool = False) -> None:
         """Have `checkpoint` written as it is now; its tensors may change as soon as this returns.
 
-        Waits for the one before. Raises what went wrong with that.
+        `last`, `best`: as the last one, and as the one where a measure was best, of which the one before is kept too. Waits for the
+        one before. Raises what went wrong with that.
         """
         self.wait()
         tensors, ready = self._snapshots.take(checkpoint.tensors)
@@ -50,7 +51,10 @@ class Background:
         def work() -> None:
             try:
                 ready()
-                self._write(self._folder, copied, self._keep)
+                if best:  # first, so that whoever goes on from the last one has the best before it
+                    self._write(self._folder, copied, 2, BEST)
+                if last:
+                    self._write(self._folder, copied, self._keep, "")
             except BaseException as error:
                 self._error = error
 

@@ -21,6 +21,10 @@ from ddpm_exp.spec.errors import RunError
 FORMAT = 1
 """Form of the file; raise it when its parts change."""
 
+BEST = "best-"
+"""What names of the checkpoints begin with that are kept because a measure was best there. They are a series of their own in the
+same folder: the latest of them is the best, and keeping or deleting one series leaves the other alone."""
+
 _NAME = re.compile(r"\d{12}\.(pt|dcp)")
 
 
@@ -36,11 +40,11 @@ class Checkpoint:
     """Plain JSON data."""
 
 
-def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
+def save(folder: Path, checkpoint: Checkpoint, keep: int = 2, series: str = "") -> Path:
     """Write `folder`/<images seen, 12 digits>.pt with its checksum, then delete all but the last `keep` (at least this one).
 
-    Whenever the process dies or the disk refuses, the files before are as they were. Raises RunError if it refuses,
-    TypeError for content that would not load again.
+    `series`: what the name begins with; see `BEST`. Whenever the process dies or the disk refuses, the files before are as they
+    were. Raises RunError if it refuses, TypeError for content that would not load again.
     """
     _plain(checkpoint.tensors, "tensors")
     content = {
@@ -49,24 +53,24 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
         "tensors": checkpoint.tensors,
         "facts": json.dumps(checkpoint.facts),
     }
-    path = folder / f"{checkpoint.images_seen:012d}.pt"
+    path = folder / f"{series}{checkpoint.images_seen:012d}.pt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         _write(path, content)
-        prune(folder, path, keep)
+        prune(folder, path, keep, series)
     except OSError as error:
         raise refused(path, error) from error
     return path
 
 
-def latest(folder: Path, on_broken: Callable[[RunError], None] | None = None) -> tuple[Path, Checkpoint] | None:
-    """The newest checkpoint that is whole; None if there is no checkpoint.
+def latest(folder: Path, on_broken: Callable[[RunError], None] | None = None, series: str = "") -> tuple[Path, Checkpoint] | None:
+    """The newest checkpoint (of `series`) that is whole; None if there is no checkpoint.
 
     Each broken one is passed to `on_broken` (default: a warning) and the one before it is tried. Raises RunError if there are
     checkpoints and all are broken: starting over silently would lose a run.
     """
-    paths = checkpoints(folder)
+    paths = checkpoints(folder, series)
     for path in reversed(paths):
         try:
             return path, load(path)
@@ -159,17 +163,22 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Files named like checkpoints, and folders of those that several processes wrote, oldest first."""
-    return sorted(path for path in folder.glob("*.*") if _NAME.fullmatch(path.name))
+def checkpoints(folder: Path, series: str = "") -> list[Path]:
+    """Files named like checkpoints of `series`, and folders of those that several processes wrote, oldest first."""
+    return sorted(path for path in folder.glob(f"{series}*.*") if _NAME.fullmatch(path.name.removeprefix(series)))
 
 
-def prune(folder: Path, written: Path, keep: int) -> None:
+def images_of(path: Path) -> int:
+    """Images seen, as the name of a checkpoint says."""
+    return int(path.stem.removeprefix(BEST))
+
+
+def prune(folder: Path, written: Path, keep: int, series: str = "") -> None:
     """Delete all but `written` and the `keep` - 1 before it. Files with more images than `written` are of a course that the run
     left when it continued from an earlier checkpoint; they go too, or they would be taken for the latest."""
-    older = [path for path in checkpoints(folder) if path.name < written.name]
+    older = [path for path in checkpoints(folder, series) if path.name < written.name]
     kept = {written, *older[len(older) - (keep - 1) :]} if keep > 1 else {written}
-    for path in checkpoints(folder):
+    for path in checkpoints(folder, series):
         if path not in kept:
             _delete(path)
             _sidecar(path).unlink(missing_ok=True)

@@ -67,6 +67,7 @@ def sample(
     steps: int | None = None,
     guidance: float | None = None,
     raw: bool = False,
+    best: bool = False,
     out: str | Path | None = None,
     force: bool = False,
     each_class: bool = False,
@@ -92,7 +93,7 @@ def sample(
     if image is None:
         _require_unused("--mask", None if mask is None else str(mask), "give the image too, with --image FILE")
         _require_unused("--resamples", resamples, "give an image and a mask, or leave --resamples out")
-    loaded = load(run, weights="raw" if raw else None)
+    loaded = load(run, weights="raw" if raw else None, checkpoint="best" if best else "last")
     asked = {"steps": steps, "guidance_scale": guidance}
     try:
         sampling = loaded.sampling.but(**{field: value for field, value in asked.items() if value is not None})
@@ -187,6 +188,9 @@ def command(
         float | None, typer.Option("--guidance", metavar="SCALE", help="Guidance scale. Default: the experiment's.")
     ] = None,
     raw: Raw = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="The checkpoint with the lowest val/denoising, where training.keep_best kept it.")
+    ] = False,
     out: Annotated[
         str | None,
         typer.Option(
@@ -220,6 +224,7 @@ def command(
         steps=steps,
         guidance=guidance,
         raw=raw,
+        best=best,
         out=out,
         force=force,
         each_class=each_class,

@@ -69,6 +69,16 @@ def _subset(e: Experiment) -> None:
         )
 
 
+def _keep_best(e: Experiment) -> None:
+    if e.training.keep_best and e.hardware.shard:
+        raise broken(
+            "of weights that are spread over devices, only the last checkpoints are kept",
+            field="training.keep_best",
+            value=True,
+            fix="leave it out, or set hardware.shard to False",
+        )
+
+
 def _precision(e: Experiment) -> None:
     if e.hardware.gpu is None or e.training.precision == "auto":
         return
@@ -176,6 +186,7 @@ _RULES = (
     _learned_variance,
     _thresholds,
     _subset,
+    _keep_best,
     _precision,
     _devices,
     _micro_batch,

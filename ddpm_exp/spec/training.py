@@ -94,6 +94,12 @@ class Training(Spec):
     checkpoint_every: Annotated[PositiveAmount, EXECUTION] = "10 epochs"
     """How often a checkpoint is written; one is always written at the end and on interruption."""
 
+    keep_checkpoints: Annotated[int, Ge(1), EXECUTION] = 2
+    """How many of the last checkpoints are kept. Should one be damaged, the run goes on from the one before."""
+
+    keep_best: Annotated[bool, EXECUTION] = False
+    """Also keep the checkpoint of the evaluation with the lowest val/denoising: `ddpm_exp.load(run, checkpoint="best")`."""
+
     log_every: Annotated[PositiveAmount, EXECUTION] = "50 steps"
     """How often losses are read from the device and recorded, as means since the last time."""
 

@@ -12,19 +12,30 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.training import Precision
 from ddpm_exp.workflow.loaded_run import LoadedRun
 from ddpm_exp.workflow.network import conditions_of, placed
-from ddpm_exp.workflow.recorded import Recorded
+from ddpm_exp.workflow.recorded import Recorded, Which
 
 
-def load(run: Path | str, *, weights: Literal["ema", "raw"] | None = None, device: str | None = None) -> LoadedRun:
+def load(
+    run: Path | str,
+    *,
+    weights: Literal["ema", "raw"] | None = None,
+    checkpoint: Which = "last",
+    device: str | None = None,
+) -> LoadedRun:
     """The network of the run directory `run`, from its last checkpoint, finished or not; its data is not needed.
 
-    `weights`: the average or the last ones; None: as the experiment draws. `device`: None takes a GPU if there is one. There
+    `weights`: the average or the last ones; None: as the experiment draws. `checkpoint`: "best" takes the one with the lowest
+    val/denoising, where `training.keep_best` kept it. `device`: None takes a GPU if there is one. There
     the arithmetic is as in training, on the CPU it is fp32. Raises RunError where the directory is damaged or has no checkpoint
     yet, UserError where this version cannot read it or there is no such device.
     """
     recorded, where = Recorded(Path(run).expanduser()), _device(device)
     experiment, facts = recorded.experiment, recorded.facts
-    found = recorded.weights(averaged=(weights or experiment.sampling.weights) == "ema")
+    if checkpoint not in ("last", "best"):
+        raise UserError(
+            "which checkpoint is either of two words", field="checkpoint", value=checkpoint, fix="write 'last' or 'best'"
+        )
+    found = recorded.weights(averaged=(weights or experiment.sampling.weights) == "ema", checkpoint=checkpoint)
     network = placed(recorded.network(found), experiment, where)
     return LoadedRun(
         directory=recorded.run.path,

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ddpm_exp.checkpoints.store import latest
+from ddpm_exp.checkpoints.store import BEST, latest
 from ddpm_exp.data.codec import Codec
 from ddpm_exp.data.codecs import codec_from_json
 from ddpm_exp.data.datasets import load as load_data
@@ -22,6 +22,9 @@ from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.restored import experiment_of
 from ddpm_exp.workflow.network import network_of
+
+Which = Literal["last", "best"]
+"""Which checkpoint of a run: the last one, or the one with the lowest val/denoising where `training.keep_best` kept it."""
 
 DATA = "data.json"
 """Facts and codec of the data, in a run directory."""
@@ -81,21 +84,29 @@ class Recorded:
                 fix="delete the file: the data set itself is then read instead",
             ) from error
 
-    def weights(self, *, averaged: bool = True) -> Weights:
-        """Of the last whole checkpoint: the averages if there are any and `averaged` asks for them, else the last ones.
+    def weights(self, *, averaged: bool = True, checkpoint: Which = "last") -> Weights:
+        """Of the last (or best) whole checkpoint: the averages if there are any and `averaged` asks for them, else the last ones.
 
-        Raises RunError if there is no checkpoint.
+        Raises RunError if there is no checkpoint, UserError if no best one was kept.
         """
-        found = latest(self.run.checkpoints)
+        best = checkpoint == "best"
+        found = latest(self.run.checkpoints, series=BEST if best else "")
+        if found is None and best:
+            raise UserError(
+                "this run keeps no best checkpoint, or has not evaluated since its beginning",
+                field="checkpoint",
+                value="best",
+                fix="train with training.keep_best=True, or take the last checkpoint",
+            )
         if found is None:
             raise RunError(
                 "this run has no checkpoint yet",
                 field=str(self.run.path),
                 fix="train it: give the command that began it again, or choose another run (`ddpm-exp runs` lists them)",
             )
-        checkpoint = found[1]
-        takes_average = averaged and "ema" in checkpoint.tensors
-        return Weights(checkpoint.tensors["ema" if takes_average else "network"], takes_average, checkpoint.images_seen)
+        state = found[1]
+        takes_average = averaged and "ema" in state.tensors
+        return Weights(state.tensors["ema" if takes_average else "network"], takes_average, state.images_seen)
 
     def network(self, weights: Weights) -> nn.Module:
         """The network with these weights, on the CPU, frozen and without dropout. Raises RunError if they are another's."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ddpm_exp.checkpoints.background import Background
+from ddpm_exp.checkpoints.store import BEST, checkpoints, images_of
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.records.run_directory import RunDirectory
@@ -49,7 +51,8 @@ class Sitting:
         self._training_since = self._started
         self._seconds_before = run.status().seconds
         self._early: Early | None = None
-        self._checkpoints = Background(run.checkpoints)
+        self._checkpoints = Background(run.checkpoints, training.keep_checkpoints)
+        self._best_now = False
         self._stood_still: float | None = None
 
     def go(self) -> bool:
@@ -65,6 +68,8 @@ class Sitting:
         self._run.set_status("running", images_seen=trainer.images_seen, total_images=total)
         try:
             self._evaluate_if_due(trainer.images_seen)
+            if self._best_now:
+                self._checkpoint(last=False)
             self._early = ended_early(self._prepared, self._run)
             self._training_since = time.monotonic()
             complete = self._early is not None or self._train(trainer)
@@ -131,8 +136,9 @@ class Sitting:
         self._evaluate_if_due(images)
         self._early = ended_early(self._prepared, self._run)
         total = self._prepared.units.total_images
-        if images >= total or self._early is not None or images % self._checkpoint_images == 0:
-            self._checkpoint()
+        due = images >= total or self._early is not None or images % self._checkpoint_images == 0
+        if due or self._best_now:
+            self._checkpoint(last=due)
         lead(self._runtime.trainer.ranks, "go on" if self._early is None else "complete")
 
     def _evaluate_if_due(self, images: int) -> None:
@@ -145,6 +151,16 @@ class Sitting:
         if not due or any(at == images for at, _ in self._run.metrics.series(_EVALUATED)):
             return
         self._evaluate(images)
+        self._best_now = self._is_best(images)
+
+    def _is_best(self, images: int) -> bool:
+        """Whether the evaluation at `images`, which is recorded, is to be kept as the best. An untrained network is none."""
+        if not images or not self._prepared.experiment.training.keep_best:
+            return False
+        found = dict(self._run.metrics.series(_EVALUATED))
+        # Later ones, and those that the record does not know, are of a course that the run left.
+        before = [at for path in checkpoints(self._run.checkpoints, BEST) if (at := images_of(path)) < images and at in found]
+        return not math.isnan(found[images]) and (not before or found[images] < found[before[-1]])
 
     def _evaluate(self, images: int) -> None:
         epoch = images / self._prepared.units.images_per_epoch
@@ -173,14 +189,15 @@ class Sitting:
             return {}
         return {"val/denoising_fall_per_epoch": (points[0][1] - now) / (images / self._prepared.units.images_per_epoch)}
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, *, last: bool = True) -> None:
         trainer, began = self._runtime.trainer, time.perf_counter()
         facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
         if trainer.spread:
             lead(trainer.ranks, "checkpoint")
-            save_together(trainer, self._run.checkpoints, facts)
+            save_together(trainer, self._run.checkpoints, facts, self._prepared.experiment.training.keep_checkpoints)
         else:
-            self._checkpoints.save(to_checkpoint(trainer, facts))
+            self._checkpoints.save(to_checkpoint(trainer, facts), last=last, best=self._best_now)
+            self._best_now = False
         self._stood_still = max(self._stood_still or 0.0, time.perf_counter() - began)
 
 

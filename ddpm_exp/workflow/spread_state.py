@@ -13,17 +13,16 @@ from ddpm_exp.spec.errors import RunError
 from ddpm_exp.training.state import into, restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 
-_KEPT = 2
 
-
-def save_together(trainer: Trainer, folder: Path | None, facts: dict[str, Any] | None = None) -> None:
-    """Write a checkpoint, each process its own part. `folder` and `facts`: the first process's; None in all others."""
+def save_together(trainer: Trainer, folder: Path | None, facts: dict[str, Any] | None = None, keep: int = 2) -> None:
+    """Write a checkpoint, each process its own part, and keep the last `keep`. `folder` and `facts`: the first process's; None in
+    all others."""
     ranks = trainer.ranks
     said = ranks.share(None if folder is None else {"folder": str(folder.resolve()), "facts": facts})
     state = to_checkpoint(trainer, said["facts"])
     path = sharded.save(Path(said["folder"]), state.images_seen, state.tensors, state.facts, ranks)
     if ranks.leads:
-        prune(path.parent, path, _KEPT)
+        prune(path.parent, path, keep)
 
 
 def restore_together(trainer: Trainer, folder: Path | None, warn: Callable[[str], None] = lambda text: None) -> bool:

@@ -40,6 +40,11 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         lambda: BASE.but(sampling=Sampling(sampler="ddpm", eta=0.5)),
         lambda: BASE.but(sampling=Sampling(sampler="ddim", eta=0.5)),
     ),
+    (
+        "training.keep_best",
+        lambda: BASE.but(training=Training(keep_best=True), hardware=Hardware(devices=2, shard=True)),
+        lambda: BASE.but(training=Training(keep_best=True), hardware=Hardware(devices=2)),
+    ),
     ("data.subset", lambda: BASE.but(data=CIFAR10(subset=50_001)), lambda: BASE.but(data=CIFAR10(subset=50_000))),
     (
         "model.multipliers",
