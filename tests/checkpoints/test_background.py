@@ -22,11 +22,11 @@ class SlowDisk:
     def __init__(self) -> None:
         self.gate, self.begun, self.written = threading.Event(), threading.Event(), 0
 
-    def __call__(self, folder: Path, checkpoint: Checkpoint, keep: int) -> None:
+    def __call__(self, folder: Path, checkpoint: Checkpoint, keep: int, series: str) -> None:
         """Wait, then write."""
         self.begun.set()
         assert self.gate.wait(30)
-        save(folder, checkpoint, keep)
+        save(folder, checkpoint, keep, series)
         self.written += 1
 
 
