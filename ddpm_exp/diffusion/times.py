@@ -16,18 +16,24 @@ from ddpm_exp.diffusion.paths import Path
 from ddpm_exp.spec.diffusion import Diffusion
 
 
-def draw_times(spec: Diffusion, path: Path, images_per_step: int, seed: int, purpose: str, ordinals: Tensor) -> Tensor:
+def draw_times(
+    spec: Diffusion, path: Path, images_per_step: int, seed: int, purpose: str, ordinals: Tensor, timesteps: int | None = None
+) -> Tensor:
     """Times [B] by `spec.time_density`: int64 in 1..T, or float32 in [first, last].
 
     `uniform`: equally likely. `stratified`: uniform, but the examples of a step share [0, 1) out into `images_per_step`
     equal parts, by their ordinal; the mean over a step then varies less. `logit-normal`: t = 1 / (1 + exp(-z)), z normal
     (Esser et al. 2024, eq. 19, whose t also grows with the noise). `log-normal-sigma`: ln(sigma / alpha) normal (Karras et
     al. 2022, table 1), cut off at the path's ends. `importance` is uniform here; see `importance`.
+
+    `timesteps`: draw so many of the whole times alone, T / timesteps apart (rounded up) with T among them.
     """
     if spec.time_density == "stratified":
         inside = draws.uniform(seed, purpose, ordinals).double()
         share = (ordinals % images_per_step + inside) / images_per_step
-        return (share * path.timesteps).long() + 1 if path.discrete else _between(path, share)
+        if not path.discrete:
+            return _between(path, share)
+        return _spread((share * (timesteps or path.timesteps)).long() + 1, path, timesteps)
     if spec.time_density in ("logit-normal", "log-normal-sigma"):
         assert isinstance(path, ContinuousPath)  # The spec refuses these densities on whole times.
         mean, deviation = parameters(spec)
@@ -35,7 +41,7 @@ def draw_times(spec: Diffusion, path: Path, images_per_step: int, seed: int, pur
         t = normal.sigmoid() if spec.time_density == "logit-normal" else path.time_at(normal)
         return t.float().clamp(_up(path.first), path.last)
     if path.discrete:
-        return draws.integers(seed, purpose, ordinals, path.timesteps) + 1
+        return _spread(draws.integers(seed, purpose, ordinals, timesteps or path.timesteps) + 1, path, timesteps)
     return _between(path, draws.uniform(seed, purpose, ordinals).double())
 
 
@@ -46,6 +52,11 @@ def parameters(spec: Diffusion) -> tuple[float, float]:
         mean if spec.density_mean is None else spec.density_mean,
         deviation if spec.density_std is None else spec.density_std,
     )
+
+
+def _spread(k: Tensor, path: Path, timesteps: int | None) -> Tensor:
+    """The k-th (1 to `timesteps`) of equally distant whole times of `path`; k itself where all are drawn."""
+    return k if timesteps is None else torch.div(k * path.timesteps + timesteps - 1, timesteps, rounding_mode="floor")
 
 
 def _between(path: Path, share: Tensor) -> Tensor:

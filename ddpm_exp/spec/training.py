@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import model_validator
 
 from ddpm_exp.spec.base import EXECUTION, Spec, broken, require_belonging
+from ddpm_exp.spec.phases import Phase
 from ddpm_exp.spec.progress import Amount, PositiveAmount, to_images
 from ddpm_exp.spec.stopping import EarlyStopping
 
@@ -91,6 +92,10 @@ class Training(Spec):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the GPU has it in hardware, else fp16 on GPUs with tensor cores, else fp32."""
 
+    tf32: bool = False
+    """On GPUs from Ampere on, let fp32 products and convolutions round their inputs to TF32: several times faster, 10 bits of
+    mantissa. False: fp32 is fp32. In bf16 and fp16 it concerns the few parts that stay in fp32."""
+
     checkpoint_every: Annotated[PositiveAmount, EXECUTION] = "10 epochs"
     """How often a checkpoint is written; one is always written at the end and on interruption."""
 
@@ -106,6 +111,10 @@ class Training(Spec):
     init_from: str | None = None
     """Where the initial weights come from: a folder of a diffusers UNet2DModel (or of a pipeline with one), or the directory
     of a finished run, whose averaged weights are taken. All must be found there in the same shapes. None: fresh ones."""
+
+    phases: tuple[Phase, ...] = ()
+    """First parts of `duration` that are easier than the rest, one after the other (guide 000's progressive training). Rate,
+    average and optimizer go on through them; evaluation is always of the whole task."""
 
     stop_early: EarlyStopping | None = None
     """Ends the run when a measure on held-out examples no longer gets better; None: `duration` alone ends it."""

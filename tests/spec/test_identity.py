@@ -19,6 +19,7 @@ from ddpm_exp.spec.evaluation import FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.identity import SCHEMA_VERSION, criteria_hash, flat, science, science_hash
 from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
+from ddpm_exp.spec.phases import Phase
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.stopping import EarlyStopping
 from ddpm_exp.spec.training import Training
@@ -133,12 +134,12 @@ def test_a_default_changes_only_together_with_the_schema_version():
     images, vectors = (Digits, FashionMNIST, CIFAR10), (Table, Sequences, Points, Gaussians)
     conditions = (ClassLabels, Prompts, ImageCondition, ContinuousValues)
     networks = (UNet, EncoderDecoder, MLP, DiT)
-    pieces = (*images, *vectors, *conditions, *networks, Diffusion, Training, Sampling, Evaluation, FID)
+    pieces = (*images, *vectors, *conditions, *networks, Diffusion, Training, Sampling, Evaluation, FID, EarlyStopping, Phase)
     today = {
         f"{piece.__name__}.{name}": json.loads(json.dumps(field.default))
         for piece in pieces
         for name, field in piece.model_fields.items()
-        if piece.role_of(name) is Role.SCIENCE and not isinstance(field.default, Spec)
+        if piece.role_of(name) is Role.SCIENCE and not isinstance(field.default, Spec) and not field.is_required()
     }
     if os.environ.get("UPDATE_SNAPSHOTS"):
         RECORDED_DEFAULTS.write_text(json.dumps({"schema": SCHEMA_VERSION, "defaults": today}, indent=2, sort_keys=True) + "\n")
