@@ -167,3 +167,30 @@ def test_a_named_file_is_used_before_the_cache(tmp_path: Path) -> None:
     named = tmp_path / "mine.pth"
     named.touch()
     assert find_weights(FID(weights=str(named))) == named
+
+
+def test_the_distance_is_the_library_s_own(inception: Path) -> None:
+    import torch_fidelity
+
+    class Images(torch.utils.data.Dataset[torch.Tensor]):
+        def __init__(self, images: torch.Tensor) -> None:
+            self.images = images
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, place: int) -> torch.Tensor:
+            return self.images[place].expand(3, -1, -1)
+
+    theirs = torch_fidelity.calculate_metrics(
+        input1=Images(GREY),
+        input2=Images(COLOUR),
+        fid=True,
+        cuda=False,
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(inception),
+        cache=False,
+        verbose=False,
+        save_cpu_ram=True,
+    )
+    assert measure(GREY, COLOUR, inception, CPU).value == theirs["frechet_inception_distance"]
