@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddpm_exp.cli.words import Force, Json, Raw, RunWord
+from ddpm_exp.cli.words import Force, Json, Raw, RunWord, SigmaRel
 
 if TYPE_CHECKING:
     from ddpm_exp.workflow.export import Exported
@@ -22,14 +22,16 @@ class Form(StrEnum):
     onnx = "onnx"
 
 
-def export(run: str | Path, form: str, destination: str | Path, *, raw: bool = False, force: bool = False) -> Exported:
+def export(
+    run: str | Path, form: str, destination: str | Path, *, raw: bool = False, sigma_rel: float | None = None, force: bool = False
+) -> Exported:
     """Write the network of the run directory `run` to `destination`, as `diffusers`, `safetensors` or `onnx`.
 
     Raises `UserError` for what the form cannot hold, and where there is something already without `force`.
     """
     from ddpm_exp.workflow.export import export as write
 
-    return write(run, form, destination, weights="raw" if raw else None, force=force)  # type: ignore[arg-type]
+    return write(run, form, destination, weights="raw" if raw else None, sigma_rel=sigma_rel, force=force)  # type: ignore[arg-type]
 
 
 def command(
@@ -39,6 +41,7 @@ def command(
     ],
     form: Annotated[Form, typer.Option("--to", help="Form to write.", show_default=False)],
     raw: Raw = False,
+    sigma_rel: SigmaRel = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +56,7 @@ def command(
     from ddpm_exp.cli.amounts import bytes_text
     from ddpm_exp.cli.output import console, print_json, say
 
-    done = export(run, form.value, destination, raw=raw, force=force)
+    done = export(run, form.value, destination, raw=raw, sigma_rel=sigma_rel, force=force)
     if as_json:
         print_json(done)
         return

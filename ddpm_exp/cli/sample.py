@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddpm_exp.cli.words import Force, Json, Raw, RunWord
+from ddpm_exp.cli.words import Force, Json, Raw, RunWord, SigmaRel
 
 if TYPE_CHECKING:
     from ddpm_exp.workflow.asking import Asked
@@ -42,6 +42,7 @@ class Drawn:
             "said": list(dict.fromkeys(self.samples.captions)),
             "columns": columns,
             "weights": "ema" if self.loaded.averaged else "raw",
+            "sigma_rel": self.loaded.sigma_rel,
             "images_seen": self.loaded.images_seen,
             "sampler": self.loaded.sampling.sampler,
             "steps": self.steps,
@@ -68,6 +69,7 @@ def sample(
     guidance: float | None = None,
     raw: bool = False,
     best: bool = False,
+    sigma_rel: float | None = None,
     out: str | Path | None = None,
     force: bool = False,
     each_class: bool = False,
@@ -93,7 +95,7 @@ def sample(
     if image is None:
         _require_unused("--mask", None if mask is None else str(mask), "give the image too, with --image FILE")
         _require_unused("--resamples", resamples, "give an image and a mask, or leave --resamples out")
-    loaded = load(run, weights="raw" if raw else None, checkpoint="best" if best else "last")
+    loaded = load(run, weights="raw" if raw else None, checkpoint="best" if best else "last", sigma_rel=sigma_rel)
     asked = {"steps": steps, "guidance_scale": guidance}
     try:
         sampling = loaded.sampling.but(**{field: value for field, value in asked.items() if value is not None})
@@ -191,6 +193,7 @@ def command(
     best: Annotated[
         bool, typer.Option("--best", help="The checkpoint with the lowest val/denoising, where training.keep_best kept it.")
     ] = False,
+    sigma_rel: SigmaRel = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -225,6 +228,7 @@ def command(
         guidance=guidance,
         raw=raw,
         best=best,
+        sigma_rel=sigma_rel,
         out=out,
         force=force,
         each_class=each_class,

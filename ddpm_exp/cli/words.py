@@ -45,6 +45,15 @@ RunWord = Annotated[
 
 Raw = Annotated[bool, typer.Option("--raw", help="The last weights in place of the average.")]
 
+SigmaRel = Annotated[
+    float | None,
+    typer.Option(
+        "--sigma-rel",
+        metavar="WIDTH",
+        help="An average of this relative width, made from what training.ema_snapshots kept.",
+    ),
+]
+
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 
 DEFAULT_RUNS = Path("runs")

@@ -23,6 +23,7 @@ from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, find_gpu
 from ddpm_exp.spec.training import Precision
 from ddpm_exp.training.optimizer import state_bytes, step_bytes
+from ddpm_exp.training.posthoc import TRACKED
 
 UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.25, "cuda, fp32": 0.35}
 """Relative; `docs/memory.md` shows what it comes from. fp32 convolutions with few channels may take a workspace nobody predicts."""
@@ -134,13 +135,13 @@ def _resident(experiment: Experiment, setting: Setting, own: Sizes, gpu: Gpu) ->
     one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
     room = room_for(experiment.hardware.data_in, device_bytes=gpu.usable_bytes, host_bytes=None)
     in_files = isinstance(experiment.data, ImageFolder | Shards) and stays_in_files(data * one, room)
-    ema = experiment.training.averages
+    averages = int(experiment.training.averages) + (0 if experiment.training.ema_snapshots is None else len(TRACKED))
     kept, taken = _of_optimizer(setting, experiment.training.optimizer)
     return {
         "weights": own.parameters + own.buffers,
         "gradients": own.parameters,
         "optimizer": kept,
-        "ema": own.parameters + own.buffers if ema else 0,
+        "ema": averages * (own.parameters + own.buffers),
         "data": 0 if in_files else data * one,
         "workspace": taken + (CUBLAS_WORKSPACE if is_cuda(gpu) else 0),
     }

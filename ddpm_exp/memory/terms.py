@@ -11,7 +11,7 @@ TERMS: dict[str, str] = {
     "weights": "parameters and buffers in fp32",
     "gradients": "gradients of the parameters in fp32",
     "optimizer": "what the optimizer keeps in fp32: two moments of each weight, Muon one of each hidden matrix",
-    "ema": "averaged weights in fp32",
+    "ema": "averaged weights in fp32, one set for each average",
     "activations": "tensors that the forward pass keeps for the backward pass",
     "autocast copies": "16-bit copies of the weights",
     "data": "data set and current batch",

@@ -79,6 +79,16 @@ def _keep_best(e: Experiment) -> None:
         )
 
 
+def _ema_snapshots(e: Experiment) -> None:
+    if e.training.ema_snapshots is not None and e.hardware.shard:
+        raise broken(
+            "of weights that are spread over devices, no snapshots of averages are kept",
+            field="training.ema_snapshots",
+            value=e.training.ema_snapshots,
+            fix="leave it out, or set hardware.shard to False",
+        )
+
+
 def _precision(e: Experiment) -> None:
     if e.hardware.gpu is None or e.training.precision == "auto":
         return
@@ -187,6 +197,7 @@ _RULES = (
     _thresholds,
     _subset,
     _keep_best,
+    _ema_snapshots,
     _precision,
     _devices,
     _micro_batch,

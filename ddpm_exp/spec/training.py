@@ -89,6 +89,11 @@ class Training(Spec):
     """Relative width of a power-function average, in place of `ema_half_life` (then None): the average's profile reaches back
     over the same share of the training at any time (Karras et al. 2024, section 3.1, there 0.05 to 0.25)."""
 
+    ema_snapshots: Annotated[PositiveAmount | None, EXECUTION] = None
+    """How often to keep two further averages, of relative widths 0.05 and 0.10, in the run's folder `ema`: afterwards,
+    `ddpm_exp.load(run, sigma_rel=...)` has an average of any width about these (Karras et al. 2024, section 3.2). Each time takes
+    the disk twice the network; some 30 times in a training are enough. None: none are kept."""
+
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the GPU has it in hardware, else fp16 on GPUs with tensor cores, else fp32."""
 

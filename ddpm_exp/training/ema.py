@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ def decay(*, images_per_step: int, images_seen: int, half_life_images: int, ramp
     return 0.5 ** (images_per_step / half_life) if half_life > 0 else 0.0
 
 
+@lru_cache(maxsize=64)
 def power_exponent(sigma_rel: float) -> float:
     """gamma of the power-function average with this relative width: sigma_rel^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3))
     (Karras et al. 2024, appendix C). `sigma_rel` in (0, 0.289): the width falls as gamma grows from 0."""

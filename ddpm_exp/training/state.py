@@ -22,6 +22,8 @@ def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
     }
     if trainer.ema is not None:
         tensors["ema"] = trainer.ema.network.state_dict()
+    if trainer.tracked:
+        tensors["tracked"] = {width: average.network.state_dict() for width, average in trainer.tracked.items()}
     return Checkpoint(images_seen=trainer.images_seen, tensors=tensors, facts=facts)
 
 
@@ -32,13 +34,22 @@ def into(trainer: Trainer) -> dict[str, Any]:
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Continue `trainer` exactly where the checkpoint was made. Raises RunError if it belongs to another network."""
+    """Continue `trainer` exactly where the checkpoint was made. Raises RunError if it belongs to another network, and
+    if averages are to be tracked that were not from the first step on."""
+    if trainer.tracked and "tracked" not in checkpoint.tensors:
+        raise RunError(
+            "averages of which snapshots are kept begin with the first step, and this run was begun without them",
+            field="training.ema_snapshots",
+            fix="leave it out to go on with this run, or start again with --fresh",
+        )
     if trainer.spread:
         checkpoint = replace(checkpoint, tensors=spread_like(checkpoint.tensors, into(trainer)))
     try:
         trainer.network.load_state_dict(checkpoint.tensors["network"])
         if trainer.ema is not None:
             trainer.ema.network.load_state_dict(checkpoint.tensors["ema"])
+        for width, average in trainer.tracked.items():
+            average.network.load_state_dict(checkpoint.tensors["tracked"][width])
     except (KeyError, RuntimeError) as error:
         raise RunError(
             f"the checkpoint does not fit this network: {str(error).splitlines()[0]}",

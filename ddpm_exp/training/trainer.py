@@ -14,6 +14,7 @@ from ddpm_exp.training.gradients import Gradients
 from ddpm_exp.training.micro_step import GraphedMicroStep, MicroStep
 from ddpm_exp.training.optimizer import build_optimizer
 from ddpm_exp.training.phases import Stages, stage_at
+from ddpm_exp.training.posthoc import TRACKED
 from ddpm_exp.training.precision import LossScale
 from ddpm_exp.training.rate import learning_rate
 from ddpm_exp.training.sharding import SpreadGradients, is_spread
@@ -69,6 +70,7 @@ class Trainer:
         self.gradients = SpreadGradients(self.network, ranks) if self.spread else Gradients(learning)
         self.optimizer = build_optimizer(training, self.network, self._plan.precision)
         self.ema = Ema(self.network, average) if training.averages else None
+        self.tracked = {str(width): Ema(self.network) for width in TRACKED} if training.ema_snapshots is not None else {}
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
         self.statistics = Statistics(self._device)
@@ -108,6 +110,9 @@ class Trainer:
         self.images_seen += self._plan.images_per_step
         if self.ema is not None:
             self.ema.update(self._keep())
+        for width, average in self.tracked.items():
+            gamma = power_exponent(float(width))
+            average.update(power_decay(images_per_step=self._plan.images_per_step, images_seen=self.images_seen, gamma=gamma))
 
     def _keep(self) -> float:
         """Share of the old average that the step which just ended keeps."""

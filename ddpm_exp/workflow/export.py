@@ -44,6 +44,7 @@ def export(
     destination: Path | str,
     *,
     weights: Literal["ema", "raw"] | None = None,
+    sigma_rel: float | None = None,
     force: bool = False,
 ) -> Exported:
     """Write the network of the run directory `run` to `destination`, whole or not at all.
@@ -51,11 +52,12 @@ def export(
     `diffusers`: a folder for `DDPMPipeline.from_pretrained` and `DDIMPipeline.from_pretrained`. `safetensors`: a file of the
     weights under our names, whose metadata say what network they are. `onnx`: a file of the network itself.
 
-    Raises UserError for what the form cannot hold, a missing package, and something at `destination` without `force`.
+    `weights`, `sigma_rel`: see `load`. Raises UserError for what the form cannot hold, a missing package, and something at
+    `destination` without `force`.
     """
     if form not in _WRITERS:
         raise UserError(f"a network is exported to {', '.join(get_args(Form))}", field="--to", value=form, fix="take one of these")
-    loaded, target = load(run, weights=weights, device="cpu"), Path(destination).expanduser()
+    loaded, target = load(run, weights=weights, sigma_rel=sigma_rel, device="cpu"), Path(destination).expanduser()
     _WRITERS[form](loaded, target, force)
     files = sorted(file for file in target.rglob("*") if file.is_file()) if target.is_dir() else [target]
     names = tuple(str(file.relative_to(target)) if target.is_dir() else file.name for file in files)
@@ -77,6 +79,7 @@ def metadata(loaded: LoadedRun) -> dict[str, str]:
         "seed": str(manifest.seed),
         "images_seen": str(loaded.images_seen),
         "weights": "ema" if loaded.averaged else "raw",
+        "sigma_rel": json.dumps(loaded.sigma_rel),
         "facts": json.dumps(loaded.facts.to_json()),
         "codec": json.dumps(None if loaded.codec is None else loaded.codec.to_json()),
         "data_fingerprint": manifest.data_fingerprint,

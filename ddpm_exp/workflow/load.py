@@ -10,6 +10,7 @@ import torch
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.training import Precision
+from ddpm_exp.workflow.averages import average_of
 from ddpm_exp.workflow.loaded_run import LoadedRun
 from ddpm_exp.workflow.network import conditions_of, placed
 from ddpm_exp.workflow.recorded import Recorded, Which
@@ -20,12 +21,14 @@ def load(
     *,
     weights: Literal["ema", "raw"] | None = None,
     checkpoint: Which = "last",
+    sigma_rel: float | None = None,
     device: str | None = None,
 ) -> LoadedRun:
     """The network of the run directory `run`, from its last checkpoint, finished or not; its data is not needed.
 
     `weights`: the average or the last ones; None: as the experiment draws. `checkpoint`: "best" takes the one with the lowest
-    val/denoising, where `training.keep_best` kept it. `device`: None takes a GPU if there is one. There
+    val/denoising, where `training.keep_best` kept it. `sigma_rel`: an average of this relative width, made from the snapshots that
+    `training.ema_snapshots` kept. `device`: None takes a GPU if there is one. There
     the arithmetic is as in training, on the CPU it is fp32. Raises RunError where the directory is damaged or has no checkpoint
     yet, UserError where this version cannot read it or there is no such device.
     """
@@ -35,7 +38,17 @@ def load(
         raise UserError(
             "which checkpoint is either of two words", field="checkpoint", value=checkpoint, fix="write 'last' or 'best'"
         )
-    found = recorded.weights(averaged=(weights or experiment.sampling.weights) == "ema", checkpoint=checkpoint)
+    if sigma_rel is not None:
+        if weights == "raw" or checkpoint == "best":
+            raise UserError(
+                "an average of a chosen width is made from snapshots of averages, up to the last",
+                field="sigma_rel",
+                value=sigma_rel,
+                fix="leave out either sigma_rel, or the last weights and the best checkpoint",
+            )
+        found = average_of(recorded, sigma_rel)
+    else:
+        found = recorded.weights(averaged=(weights or experiment.sampling.weights) == "ema", checkpoint=checkpoint)
     network = placed(recorded.network(found), experiment, where)
     return LoadedRun(
         directory=recorded.run.path,
@@ -46,6 +59,7 @@ def load(
         facts=facts,
         codec=recorded.codec,
         averaged=found.averaged,
+        sigma_rel=sigma_rel,
         images_seen=found.images_seen,
         device=where,
         precision=_precision(recorded.run.manifest.precision, where),

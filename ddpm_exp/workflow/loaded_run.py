@@ -63,6 +63,8 @@ class LoadedRun:
 
     device: torch.device
     precision: Precision
+    sigma_rel: float | None = None
+    """Relative width of an average that was made from snapshots; None: weights as a checkpoint kept them."""
 
     @property
     def sampling(self) -> Sampling:

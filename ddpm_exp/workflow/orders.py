@@ -25,8 +25,7 @@ def hear(ranks: Ranks) -> Order:
 
 
 def pauses(prepared: Prepared) -> tuple[int, ...]:
-    """Training pauses at multiples of these images: to write a checkpoint, to evaluate."""
-    experiment, epoch = prepared.experiment, prepared.units.images_per_epoch
-    return experiment.training.images(experiment.training.checkpoint_every, epoch), experiment.training.images(
-        experiment.evaluation.every, epoch
-    )
+    """Training pauses at multiples of these images: to write a checkpoint, to evaluate, to keep a snapshot of averages."""
+    training, epoch = prepared.experiment.training, prepared.units.images_per_epoch
+    amounts = (training.checkpoint_every, prepared.experiment.evaluation.every, training.ema_snapshots)
+    return tuple(training.images(amount, epoch) for amount in amounts if amount is not None)

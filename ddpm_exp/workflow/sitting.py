@@ -18,6 +18,7 @@ from ddpm_exp.training.state import to_checkpoint
 from ddpm_exp.training.stopping import Early
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
+from ddpm_exp.workflow.averages import keep_averages
 from ddpm_exp.workflow.display import Display, Progress
 from ddpm_exp.workflow.early import ended_early
 from ddpm_exp.workflow.orders import lead, pauses
@@ -133,13 +134,17 @@ class Sitting:
         return Progress(images, total, images / self._prepared.units.images_per_epoch, values, left)
 
     def _on_images(self, images: int) -> None:
+        trainer, total = self._runtime.trainer, self._prepared.units.total_images
+        # Before the evaluation, which may be broken off: the next sitting begins with that, and not with a snapshot.
+        keep_averages(self._prepared, trainer, self._run, ends=images >= total)
         self._evaluate_if_due(images)
         self._early = ended_early(self._prepared, self._run)
-        total = self._prepared.units.total_images
+        if self._early is not None:
+            keep_averages(self._prepared, trainer, self._run, ends=True)
         due = images >= total or self._early is not None or images % self._checkpoint_images == 0
         if due or self._best_now:
             self._checkpoint(last=due)
-        lead(self._runtime.trainer.ranks, "go on" if self._early is None else "complete")
+        lead(trainer.ranks, "go on" if self._early is None else "complete")
 
     def _evaluate_if_due(self, images: int) -> None:
         """Evaluate at the start, at every multiple of the interval and at the end, unless that is already recorded.

@@ -55,6 +55,7 @@ def shrink(experiment: Experiment) -> Experiment:
             checkpoint_every="2 steps",
             init_from=None,
             stop_early=None,
+            ema_snapshots=None if training.ema_snapshots is None else "1 steps",
             phases=tuple(phase.but(duration="1 steps") for phase in training.phases[: _STEPS - 1]),
         ),
         sampling=experiment.sampling.but(steps=min(3, experiment.sampling.steps), guide=None),

@@ -34,6 +34,7 @@ EXECUTION = {
     *(f"model.checkpointing ({name})" for name in ("UNet", "EncoderDecoder", "MLP", "DiT")),
     "training.checkpoint_every (Training)",
     "training.log_every (Training)",
+    "training.ema_snapshots (Training)",
     "training.keep_checkpoints (Training)",
     "training.keep_best (Training)",
     "evaluation.fid.weights (FID)",

@@ -130,7 +130,7 @@ def test_an_update_of_muon_has_a_root_mean_square_of_a_fifth_of_the_rate_whateve
         rank, most = min(flat.shape), max(flat.shape)
         full = math.sqrt(rank / (flat.shape[0] * flat.shape[1])) * math.sqrt(most)  # 1 where all singular values are 1
         assert full == pytest.approx(1.0)
-        assert float(weight.square().mean().sqrt()) == pytest.approx(0.2e-2, rel=0.25), shape
+        assert weight.square().mean().sqrt().item() == pytest.approx(0.2e-2, rel=0.25), shape
 
 
 def test_muon_takes_hidden_layers_and_leaves_first_and_last_layers_embeddings_norms_and_biases_to_adamw() -> None:
