@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ddpm_exp.spec.experiment import Experiment
     from ddpm_exp.spec.hardware import Hardware
     from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
+    from ddpm_exp.spec.phases import Phase
     from ddpm_exp.spec.sampling import Sampling
+    from ddpm_exp.spec.scaling import scaled_rate
+    from ddpm_exp.spec.stopping import EarlyStopping
     from ddpm_exp.spec.tracking import Tracking
     from ddpm_exp.spec.training import Training
     from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
@@ -34,6 +37,9 @@ _HOMES = {
     "spec.evaluation": ("FID", "Evaluation"),
     "spec.experiment": ("Experiment",),
     "spec.hardware": ("Hardware",),
+    "spec.phases": ("Phase",),
+    "spec.scaling": ("scaled_rate",),
+    "spec.stopping": ("EarlyStopping",),
     "spec.model": ("MLP", "DiT", "EncoderDecoder", "UNet"),
     "spec.sampling": ("Sampling",),
     "spec.tracking": ("Tracking",),
@@ -55,6 +61,7 @@ __all__ = [
     "DiT",
     "Diffusion",
     "Digits",
+    "EarlyStopping",
     "EncoderDecoder",
     "Evaluation",
     "Experiment",
@@ -63,6 +70,7 @@ __all__ = [
     "Hardware",
     "ImageCondition",
     "ImageFolder",
+    "Phase",
     "Points",
     "Prompts",
     "Sampling",
@@ -75,6 +83,7 @@ __all__ = [
     "UNet",
     "Unconditional",
     "metric",
+    "scaled_rate",
 ]
 """What an experiment file needs. `load` is left out: a star import in such a file must not take torch."""
 

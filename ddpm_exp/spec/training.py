@@ -114,8 +114,12 @@ class Training(Spec):
     """How often losses are read from the device and recorded, as means since the last time."""
 
     init_from: str | None = None
-    """Where the initial weights come from: a folder of a diffusers UNet2DModel (or of a pipeline with one), or the directory
-    of a finished run, whose averaged weights are taken. All must be found there in the same shapes. None: fresh ones."""
+    """Where the initial weights come from: a folder of a diffusers UNet2DModel (or of a pipeline with one), the directory of a
+    run, of which the last checkpoint is taken, or one of its checkpoints. All must be found there in the same shapes. None:
+    fresh ones."""
+
+    init_weights: Literal["ema", "raw"] = "ema"
+    """Which weights of a run or checkpoint are taken: the average, if there is one, or the last ones."""
 
     phases: tuple[Phase, ...] = ()
     """First parts of `duration` that are easier than the rest, one after the other (guide 000's progressive training). Rate,
@@ -130,6 +134,13 @@ class Training(Spec):
     @model_validator(mode="after")
     def _rate_fields_belong(self) -> Training:
         require_belonging(self, self.rate, _OF_RATES, kind="rate")
+        if self.init_weights == "raw" and self.init_from is None:
+            raise broken(
+                "weights are chosen from those of a run, and this training begins with fresh ones",
+                field="init_weights",
+                value="raw",
+                fix="name a run or a checkpoint in training.init_from, or leave init_weights out",
+            )
         require_belonging(self, self.optimizer, {"muon_momentum": ("muon",)}, kind="optimizer")
         if self.rate == "inverse-sqrt" and self.warmup.startswith("0 "):
             raise broken(

@@ -117,7 +117,7 @@ def build(experiment: Experiment, facts: Facts, seed: int, *, initial: bool = Tr
     torch.manual_seed(_initial_seed(seed))
     network = network_of(experiment, facts)
     if initial and experiment.training.init_from is not None:
-        start_from(network, experiment.model, experiment.training.init_from)
+        start_from(network, experiment.model, experiment.training.init_from, experiment.training.init_weights)
     return network
 
 

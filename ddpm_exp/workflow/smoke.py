@@ -54,6 +54,7 @@ def shrink(experiment: Experiment) -> Experiment:
             log_every="1 steps",
             checkpoint_every="2 steps",
             init_from=None,
+            init_weights="ema",
             stop_early=None,
             ema_snapshots=None if training.ema_snapshots is None else "1 steps",
             phases=tuple(phase.but(duration="1 steps") for phase in training.phases[: _STEPS - 1]),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ddpm_exp.checkpoints import sharded
+from ddpm_exp.checkpoints.store import load
 from ddpm_exp.data.examples import Facts
 from ddpm_exp.records.run_directory import MANIFEST
 from ddpm_exp.spec.errors import UserError
@@ -43,13 +45,13 @@ class Found(NamedTuple):
     """Names in the source for which we have none."""
 
 
-def start_from(network: nn.Module, model: Model, source: str) -> None:
+def start_from(network: nn.Module, model: Model, source: str, weights: Literal["ema", "raw"] = "ema") -> None:
     """Give `network`, built from `model`, the weights of `source`: a folder of a diffusers UNet2DModel, or of a pipeline with
-    one, or a run directory.
+    one, or a run directory, or a checkpoint in one. `weights`: of a run, the average if it has one, or the last ones.
 
     Raises UserError unless every weight is there in its shape and the source's network computes the same from them.
     """
-    found = _find(Path(source).expanduser(), source)
+    found = _find(Path(source).expanduser(), source, weights)
     _refuse_misfits(network, found, source)
     _refuse_other_function(model, found.model, source)
     network.load_state_dict(dict(found.tensors))
@@ -88,10 +90,19 @@ def _must_agree(what: str, ours: Mapping[str, object], theirs: Mapping[str, obje
         )
 
 
-def _find(folder: Path, source: str) -> Found:
+def _find(folder: Path, source: str, weights: Literal["ema", "raw"]) -> Found:
     if (folder / MANIFEST).is_file():
         run = Recorded(folder)
-        return Found(run.weights().tensors, run.experiment.model)
+        return Found(run.weights(averaged=weights == "ema").tensors, run.experiment.model)
+    if folder.suffix in (".pt", sharded.ENDING):
+        return _of_checkpoint(folder, source, weights)
+    if weights == "raw":
+        raise UserError(
+            "weights are chosen from those of a run, and this is none",
+            field="training.init_weights",
+            value=weights,
+            fix="leave it out, or name the directory of a run or one of its checkpoints",
+        )
     place = diffusers_folder.find(folder)
     if place is None:
         raise UserError(
@@ -105,6 +116,28 @@ def _find(folder: Path, source: str) -> Found:
         )
     read = diffusers_folder.read(place, FIELD)
     return Found(read.weights, read.model, read.missing, read.unexpected)
+
+
+def _of_checkpoint(file: Path, source: str, weights: Literal["ema", "raw"]) -> Found:
+    """A checkpoint says nothing of its network: the manifest of the run that it lies in does."""
+    run = file.parent.parent
+    if not (run / MANIFEST).is_file():
+        raise UserError(
+            "a checkpoint is read together with the run that it is of (RUN/checkpoints/NUMBER.pt beside RUN/manifest.json)",
+            field=FIELD,
+            value=source,
+            fix="name it where it was written, or put the run's manifest.json where it belongs",
+        )
+    tensors = load(file).tensors
+    named = "ema" if weights == "ema" and "ema" in tensors else "network"
+    if named not in tensors:
+        raise UserError(
+            "this holds snapshots of averages, and no checkpoint",
+            field=FIELD,
+            value=source,
+            fix="name the run, or a file of its folder checkpoints",
+        )
+    return Found(tensors[named], Recorded(run).experiment.model)
 
 
 def _refuse_misfits(network: nn.Module, found: Found, source: str) -> None:

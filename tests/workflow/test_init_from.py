@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from support.recorded_run import SMALL, record, small, stirred
 from support.tiny_experiment import Watching, write_tiny
 
@@ -21,7 +22,7 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.condition import ClassLabels
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.diffusion import Diffusion
-from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.model import EncoderDecoder, UNet
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Training
@@ -79,6 +80,38 @@ def test_a_run_is_where_training_begins_with_its_averages(tmp_path: Path) -> Non
     bare = record(tmp_path / "bare", small(), ema=False)
     last = latest(bare / "checkpoints")
     assert last is not None and same(begun(bare), last[1].tensors["network"])
+
+
+def test_a_checkpoint_of_a_run_is_where_training_begins_with_its_averages_or_its_last_weights(tmp_path: Path) -> None:
+    path = record(tmp_path, small())
+    found = latest(path / "checkpoints")
+    assert found is not None
+    file, kept = found[0], found[1].tensors
+    assert same(begun(file), kept["ema"]) and not same(kept["ema"], kept["network"])
+    for source in (file, path):
+        raw = small(training=Training(init_from=str(source), init_weights="raw"))
+        assert same(build(raw, FACTS, seed=0).state_dict(), kept["network"])
+
+
+def test_a_checkpoint_away_from_its_run_and_a_choice_where_there_is_none_are_refused(tmp_path: Path) -> None:
+    found = latest(record(tmp_path / "runs", small()) / "checkpoints")
+    assert found is not None
+    alone = tmp_path / "alone.pt"
+    shutil.copy(found[0], alone)
+    assert "together with the run" in refused(alone).rule
+    their_model(tmp_path / "unet")
+    with pytest.raises(UserError, match="chosen from those of a run"):
+        build(small(training=Training(init_from=str(tmp_path / "unet"), init_weights="raw")), FACTS, seed=0)
+    with pytest.raises(ValidationError, match="begins with fresh ones"):
+        Training(init_weights="raw")
+
+
+def test_a_damaged_checkpoint_is_no_beginning(tmp_path: Path) -> None:
+    found = latest(record(tmp_path, small()) / "checkpoints")
+    assert found is not None
+    found[0].write_bytes(found[0].read_bytes()[:-7])
+    with pytest.raises(RunError, match="truncated or damaged"):
+        begun(found[0])
 
 
 def test_what_we_export_is_where_training_begins_again(tmp_path: Path) -> None:

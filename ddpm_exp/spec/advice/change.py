@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ddpm_exp.spec.advice.learning_rate import LINEAR_SCALING_ENDS
 from ddpm_exp.spec.advice.rule import Advice, Change, rule
 from ddpm_exp.spec.model import UNet
+from ddpm_exp.spec.scaling import LINEAR_SCALING_ENDS
 
 _LOSSES = ("train/loss", "val/loss")
 

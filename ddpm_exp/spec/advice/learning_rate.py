@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from ddpm_exp.spec.advice.rule import Advice, Case, rule
-
-LINEAR_SCALING_ENDS = 512
-"""Guide 003: the rate scales linearly with images per step up to about here."""
+from ddpm_exp.spec.scaling import LINEAR_SCALING_ENDS, scaled_rate
 
 
 @rule(
@@ -37,7 +35,7 @@ def low_rate(case: Case) -> Advice | None:
 )
 def high_rate(case: Case) -> Advice | None:
     training = case.experiment.training
-    largest = min(1e-3, 3e-4 * max(1.0, min(training.images_per_step, LINEAR_SCALING_ENDS) / 64))
+    largest = scaled_rate(3e-4, images_per_step=max(64, training.images_per_step))
     if training.learning_rate <= largest * (1 + 1e-9):
         return None
     says = (
