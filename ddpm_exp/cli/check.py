@@ -135,6 +135,8 @@ def command(
 
 
 def _facts(checked: Checked) -> dict[str, Any]:
+    from ddpm_exp.spec.phases import in_words
+
     loaded = checked.loaded
     decision = loaded.experiment.decision
     return {
@@ -147,6 +149,7 @@ def _facts(checked: Checked) -> dict[str, Any]:
         "parameters": checked.parameters,
         "not_here": checked.not_here,
         "data_places": checked.places,
+        "phases": in_words(loaded.experiment.training),
     }
 
 
@@ -155,6 +158,7 @@ def _print(screen: Console, checked: Checked) -> None:
 
     from ddpm_exp.cli.diff import changes_table
     from ddpm_exp.cli.output import say
+    from ddpm_exp.spec.phases import in_words
 
     loaded = checked.loaded
     decision = loaded.experiment.decision
@@ -172,6 +176,8 @@ def _print(screen: Console, checked: Checked) -> None:
         say(screen, f"{gpu.name}: {gpu.note}", "dim")
     for place in checked.places:
         say(screen, place)
+    if phases := in_words(loaded.experiment.training):
+        say(screen, f"trained in phases: {phases}")
     for field, path in checked.not_here.items():
         say(screen, f"not on this machine, and a run needs it: {field} = {path!r} (seen from {Path.cwd()})", "yellow")
     for advice in checked.advice:

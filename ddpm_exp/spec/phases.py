@@ -60,6 +60,16 @@ def phase_ends(training: Training, images_per_epoch: int) -> tuple[int, ...]:
     return tuple(ends)
 
 
+def in_words(training: Training) -> str:
+    """`50 epochs with 100 timesteps, then the whole task to 200 epochs`; empty without phases."""
+    parts = []
+    for phase in training.phases:
+        easier = [f"{phase.timesteps} timesteps"] if phase.timesteps is not None else []
+        easier += [f"images of {phase.image_size} pixels"] if phase.image_size is not None else []
+        parts.append(f"{phase.duration} with {' and '.join(easier)}")
+    return ", then ".join([*parts, f"the whole task to {training.duration}"]) if parts else ""
+
+
 def check_phases(e: Experiment) -> None:
     """Raise the first rule that a phase of `e` breaks: whatever passes can be trained."""
     training = e.training

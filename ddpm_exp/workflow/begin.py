@@ -47,7 +47,7 @@ def _measured(prepared: Prepared, run: RunDirectory | None, display: Display) ->
     def steps(micro_batch: int) -> Callable[[], None]:
         share = _own_share(prepared.plan)
         sliced = share.but(micro_batch=micro_batch, accumulation=share.images_per_step // micro_batch)
-        runtime = assemble(replace(prepared, plan=sliced), seed=0, initial=False)
+        runtime = assemble(replace(prepared.whole_task, plan=sliced), seed=0, initial=False)
 
         def step_and_draw() -> None:
             runtime.trainer.step()
@@ -73,7 +73,7 @@ def _own_share(plan: Plan) -> Plan:
 def _compiled_or_not(prepared: Prepared, display: Display) -> Plan:
     if prepared.experiment.hardware.compile != "auto":
         return prepared.plan
-    trainer = assemble(replace(prepared, plan=_own_share(prepared.plan)), seed=0, initial=False).trainer
+    trainer = assemble(replace(prepared.whole_task, plan=_own_share(prepared.plan)), seed=0, initial=False).trainer
     step = seconds_of(trainer.step, torch.cuda.synchronize)
     choice = choose(prepared.experiment, step * prepared.units.total_images / prepared.plan.images_per_step)
     display.note(choice.why)

@@ -85,7 +85,7 @@ def find_rate(
         loaded = smoke(loaded)
     display.phase(f"preparing {loaded.id}, seed {seed}")
     prepared = size_to_gpu(prepare(_without_drawing(loaded), find_machine(options)), None, display)
-    trainer = assemble(prepared, seed).trainer
+    trainer = assemble(prepared.whole_task, seed).trainer
     display.phase(f"range test from {rates[0]:g} to {rates[-1]:g} in {len(rates)} steps on {prepared.machine.gpu.name}")
     started, done = time.monotonic(), 0
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 import psutil
 import torch
+from pydantic_core import PydanticCustomError
 
 from ddpm_exp.data.conditions import build_conditions
 from ddpm_exp.data.datasets import load, require
@@ -24,6 +25,7 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import GPU_NAMES, Gpu, Hardware, find_gpu
 from ddpm_exp.spec.identity import science_hash
+from ddpm_exp.spec.phases import phase_ends
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.workflow.options import RunOptions
 
@@ -60,6 +62,15 @@ class Prepared:
     def experiment(self) -> Experiment:
         """What the file and the overrides say."""
         return self.loaded.experiment
+
+    @property
+    def whole_task(self) -> Prepared:
+        """The same without phases: what memory, time and rates are measured on, as it is the largest and the longest part."""
+        experiment = self.experiment
+        if not experiment.training.phases:
+            return self
+        whole = experiment.but(training=experiment.training.but(phases=()))
+        return replace(self, loaded=replace(self.loaded, experiment=whole))
 
 
 def find_machine(options: RunOptions) -> Machine:
@@ -124,6 +135,11 @@ def lengths(experiment: Experiment, images_per_epoch: int) -> Units:
     """Steps and epochs as images, for this experiment's data."""
     training = experiment.training
     total = training.images(training.duration, images_per_epoch)
+    try:
+        phase_ends(training, images_per_epoch)
+    except PydanticCustomError as error:  # amounts in epochs of data whose size only its files tell
+        context = error.context or {}
+        raise UserError(context["rule"], field=context["field"], value=context["value"], fix=context["fix"]) from None
     return Units(images_per_step=training.images_per_step, images_per_epoch=images_per_epoch, total_images=total)
 
 

@@ -19,6 +19,7 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.records.wandb_sink import build_sink
 from ddpm_exp.spec.errors import RunError, UserError
+from ddpm_exp.spec.phases import in_words
 from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.begin import begin, size_to_gpu
 from ddpm_exp.workflow.display import Display, Quiet
@@ -129,6 +130,8 @@ def _sit(
     started = time.monotonic()
     count = runtime.parameters
     size = f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
+    if phases := in_words(prepared.experiment.training):
+        display.note(f"in phases: {phases}")
     display.phase(f"training {size} parameters on {prepared.machine.gpu.name}")
     try:
         start_alike(runtime.trainer, runtime.trainer.ranks)

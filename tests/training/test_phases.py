@@ -16,17 +16,21 @@ from ddpm_exp.checkpoints.store import latest, save
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.diffusion.times import draw_times
 from ddpm_exp.spec.condition import ImageCondition
-from ddpm_exp.spec.data import Digits
+from ddpm_exp.spec.data import Digits, ImageFolder
 from ddpm_exp.spec.diffusion import Diffusion
+from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import Evaluation
 from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.identity import flat
 from ddpm_exp.spec.model import DiT, EncoderDecoder, UNet
-from ddpm_exp.spec.phases import Phase
+from ddpm_exp.spec.phases import Phase, in_words
+from ddpm_exp.spec.restored import experiment_of
 from ddpm_exp.spec.training import Training
 from ddpm_exp.training.phases import WHOLE, Stage, stage_at, stages_of
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import assemble
+from ddpm_exp.workflow.prepare import lengths
 
 MODEL = UNet(base_channels=8, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), groups=4, time_embedding=16)
 PHASES = (Phase(duration="2 steps", timesteps=5), Phase(duration="2 steps", timesteps=8, image_size=8))
@@ -161,3 +165,33 @@ def test_the_encoder_decoder_takes_smaller_images_too() -> None:
     trainer.step()
     trainer.step()
     assert trainer.statistics.read()[0]["train/bad_steps"] == 0
+
+
+def test_memory_time_and_rates_are_measured_on_the_whole_task() -> None:
+    trainer = assemble(prepared_on_cpu(experiment()).whole_task, 0).trainer
+    inputs = Inputs(trainer.network)
+    trainer.step()
+    assert {tuple(given[0].shape[2:]) for given in inputs.seen} == {(16, 16)}
+
+
+def test_phases_that_fill_a_training_of_unknown_epochs_are_refused_when_the_data_are_read() -> None:
+    folder = experiment(
+        data=ImageFolder(root="/images", image_size=16),
+        training=Training(images_per_step=8, duration="2 epochs", phases=(Phase(duration="2 epochs", timesteps=5),)),
+    )
+    with pytest.raises(UserError, match="the first parts of a training") as error:
+        lengths(folder, 64)
+    assert error.value.field == "training.phases" and error.value.fix
+
+
+def test_phases_are_said_before_they_are_trained() -> None:
+    said = in_words(experiment().training)
+    assert said == (
+        "2 steps with 5 timesteps, then 2 steps with 8 timesteps and images of 8 pixels, then the whole task to 6 steps"
+    )
+    assert in_words(Training()) == ""
+
+
+def test_phases_come_back_from_a_manifest() -> None:
+    whole = experiment()
+    assert experiment_of(flat(whole)) == whole
