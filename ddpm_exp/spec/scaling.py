@@ -8,7 +8,7 @@ LINEAR_SCALING_ENDS = 512
 """Guide 003: the rate scales linearly with images per step up to about here."""
 
 LARGEST_RATE = 1e-3
-"""Guide 000: above, training is no longer stable."""
+"""Guide 000's largest, which it calls aggressive and possibly unstable."""
 
 
 def scaled_rate(base_rate: float, *, images_per_step: int, base_images: int = 64, ends_at: int = LINEAR_SCALING_ENDS) -> float:
