@@ -18,6 +18,9 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 _STEPS = 5
 
+_SMALLEST = 1e-7
+"""Norm below which a momentum is noise and is not made larger (Jordan et al. 2024)."""
+
 _RMS = 0.2
 """Root mean square of an update in units of the rate: about AdamW's, so that its rates carry over (Liu et al. 2025, eq. 4)."""
 
@@ -126,7 +129,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
     a, b, c = _QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True).clamp(min=1e-30).to(x.dtype)
+    x = x / torch.linalg.vector_norm(x.float(), dim=(1, 2), keepdim=True).clamp(min=_SMALLEST).to(x.dtype)
     for _ in range(_STEPS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)

@@ -94,6 +94,12 @@ def test_muon_moves_every_singular_value_near_one_and_keeps_the_singular_vectors
     assert torch.equal(orthogonal(torch.zeros(2, 3, 4)), torch.zeros(2, 3, 4))
 
 
+def test_what_is_only_rounding_is_not_made_a_whole_update() -> None:
+    """Two slicings of a step differ by rounding where a gradient is zero; Muon must not turn that into a direction."""
+    noise = 1e-12 * torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert float(orthogonal(noise).abs().max()) < 0.05 * float(orthogonal(1e6 * noise).abs().max())
+
+
 def test_muon_is_torchs_own_on_matrices_and_adamw_on_the_rest() -> None:
     """torch's rounds to bfloat16, so it is compared with ours in bfloat16, within that rounding."""
     ours, theirs = (nn.ModuleDict({"first": nn.Linear(6, 8), "middle": nn.Linear(8, 8), "wide": nn.Linear(8, 24)}) for _ in "ab")
