@@ -79,6 +79,16 @@ def _keep_best(e: Experiment) -> None:
         )
 
 
+def _remedy(e: Experiment) -> None:
+    if e.training.remedy == "rollback" and e.hardware.shard:
+        raise broken(
+            "weights that are spread over devices do not go back by themselves",
+            field="training.remedy",
+            value="rollback",
+            fix="set it to 'stop'; the same command goes on from the last checkpoint",
+        )
+
+
 def _ema_snapshots(e: Experiment) -> None:
     if e.training.ema_snapshots is not None and e.hardware.shard:
         raise broken(
@@ -197,6 +207,7 @@ _RULES = (
     _thresholds,
     _subset,
     _keep_best,
+    _remedy,
     _ema_snapshots,
     _precision,
     _devices,

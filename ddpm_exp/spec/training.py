@@ -129,7 +129,11 @@ class Training(Spec):
     """Ends the run when a measure on held-out examples no longer gets better; None: `duration` alone ends it."""
 
     stop_after_bad_steps: Annotated[int, Ge(1)] = 20
-    """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops."""
+    """Steps in a row with a non-finite loss or gradient (each is skipped) after which the run stops, or does its `remedy`."""
+
+    remedy: Literal["stop", "rollback"] = "stop"
+    """What follows `stop_after_bad_steps`. `rollback`: the run goes back to the last checkpoint from before them and on with half
+    the learning rate, at most three times, and tells of it."""
 
     @model_validator(mode="after")
     def _rate_fields_belong(self) -> Training:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.trainer import Trainer
 
 
@@ -60,7 +60,7 @@ def train(
 ) -> bool:
     """Step until `trainer.length.total_images`; True when it got there or is complete, False when it was asked to stop.
 
-    Raises RunError after `stop_after_bad_steps` non-finite steps in a row (noticed at the next log).
+    Raises Diverged after `stop_after_bad_steps` non-finite steps in a row (noticed at the next log).
     """
     total, step_images = trainer.length.total_images, 0
     clock = Clock()
@@ -102,15 +102,10 @@ def train(
 
 
 def _log(trainer: Trainer, clock: Clock, callbacks: Callbacks, stop_after_bad_steps: int) -> None:
-    values, longest = trainer.statistics.read()
-    if longest >= stop_after_bad_steps:
-        raise RunError(
-            f"{longest} steps in a row had a loss or gradient that was not finite; each was skipped",
-            field="training.learning_rate",
-            value=trainer.rate(),
-            fix="lower the learning rate (guides 000 and 001: by 2 to 10), clip gradients, or use bf16 or fp32 instead of fp16; "
-            "the last good checkpoint is kept",
-        )
+    values, bad = trainer.statistics.read()
+    if bad.longest >= stop_after_bad_steps:
+        scale = float(trainer.loss_scale.scale) if trainer.loss_scale.adapts else None
+        raise Diverged(bad, images=trainer.images_seen, rate=trainer.rate(), loss_scale=scale)
     values["train/learning_rate"] = trainer.rate()
     if clock.seconds > 0 and clock.images:
         values["speed/images_per_second"] = clock.images / clock.seconds

@@ -20,6 +20,8 @@ def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
         "statistics": trainer.statistics.state(),
         "objective": trainer.objective.state(),
     }
+    if trainer.rollbacks:
+        tensors["rollbacks"] = trainer.rollbacks
     if trainer.ema is not None:
         tensors["ema"] = trainer.ema.network.state_dict()
     if trainer.tracked:
@@ -60,4 +62,5 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     trainer.loss_scale.restore(checkpoint.tensors["loss_scale"])
     trainer.statistics.restore(checkpoint.tensors["statistics"])
     trainer.objective.restore(checkpoint.tensors["objective"])
+    trainer.rollbacks = int(checkpoint.tensors.get("rollbacks", 0))
     trainer.images_seen = checkpoint.images_seen

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-_LOSS, _NORM, _GOOD, _BAD, _RUN, _LONGEST = range(6)
+_LOSS, _NORM, _GOOD, _BAD, _RUN, _LONGEST, _BAD_LOSS = range(7)
+
+
+@dataclass(frozen=True)
+class BadSteps:
+    """The steps since the last log of which something was not finite."""
+
+    longest: int
+    """Of them in a row, those before the last log included."""
+
+    by_loss: int
+    """Of all since then, those whose loss itself was not finite."""
+
+    by_gradient: int
+    """Those whose loss was finite, and the gradient alone was not."""
 
 
 class Statistics:
     """Mean loss and gradient norm over finite steps, the number of bad ones, and the longest run of bad ones."""
 
     def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(6, device=device, dtype=torch.float64)
+        self._sums = torch.zeros(_BAD_LOSS + 1, device=device, dtype=torch.float64)
 
     def add(self, loss: torch.Tensor, norm: torch.Tensor, bad: torch.Tensor) -> None:
         """Account for one step: its loss, gradient norm, and 1.0 if either was not finite. Scalars on the device."""
@@ -28,21 +43,22 @@ class Statistics:
                 sums[_BAD] + bad,
                 run,
                 torch.maximum(sums[_LONGEST], run),
+                sums[_BAD_LOSS] + (~torch.isfinite(loss)).double(),
             ]
         )
 
-    def read(self) -> tuple[dict[str, float], int]:
-        """Means since the last call, for the log, and the longest run of bad steps; starts anew.
+    def read(self) -> tuple[dict[str, float], BadSteps]:
+        """Means since the last call, for the log, and what the bad steps were; starts anew.
 
         Waits for the device. Without a single finite step there are no means.
         """
-        loss, norm, good, bad, run, longest = self._sums.tolist()
+        loss, norm, good, bad, run, longest, by_loss = self._sums.tolist()
         self._sums = torch.zeros_like(self._sums)
         self._sums[_RUN] = run
         values = {"train/bad_steps": bad}
         if good:
             values |= {"train/loss": loss / good, "train/gradient_norm": norm / good}
-        return values, int(longest)
+        return values, BadSteps(int(longest), int(by_loss), int(bad - by_loss))
 
     def state(self) -> dict[str, Any]:
         """Tensors for a checkpoint."""
@@ -50,4 +66,11 @@ class Statistics:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self._sums = state["sums"].to(self._sums.device)
+        sums = state["sums"].to(self._sums.device)
+        # Checkpoints from before this was counted hold one number less.
+        self._sums = torch.cat([sums, sums.new_zeros(_BAD_LOSS + 1 - len(sums))])
+
+
+def bad_at_the_end(state: dict[str, Any]) -> bool:
+    """Whether the last step before `state` was taken was a bad one."""
+    return float(state["sums"][_RUN]) > 0

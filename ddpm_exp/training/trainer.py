@@ -59,6 +59,8 @@ class Trainer:
         self.network: nn.Module = micro_step.network
         self.length, self.ranks = length, ranks
         self.images_seen = 0
+        self.rollbacks = 0
+        """How often the run has gone back to a checkpoint; each time has halved the rate from there on."""
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
         self._seed, self.source = micro_step.seed, micro_step.source
         self.objective = micro_step.objective
@@ -83,13 +85,14 @@ class Trainer:
     def rate(self) -> float:
         """The learning rate of the next step."""
         length = self.length
-        return learning_rate(
+        scheduled = learning_rate(
             self._spec,
             self.images_seen,
             total_images=length.total_images,
             warmup_images=length.warmup_images,
             cycle_images=length.cycle_images,
         )
+        return scheduled * 0.5**self.rollbacks
 
     def step(self, rate: float | None = None) -> None:
         """Train on the next `images_per_step` images, at `rate` or else at the schedule's. Never waits for the device."""

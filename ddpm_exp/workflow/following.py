@@ -13,6 +13,7 @@ from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.loop import Callbacks, train
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
@@ -97,13 +98,20 @@ class _Follower:
         fid.assist(train_set.x, fid.find_weights(spec), self._runtime.artist.device, self._ranks)
 
     def _train(self) -> None:
-        training, epoch = self._prepared.experiment.training, self._prepared.units.images_per_epoch
+        training = self._prepared.experiment.training
         self._complete = False
+        # All see the same numbers: where the first goes back, the others hear of it here; where it ends the run, they need not.
+        goes_back = training.remedy == "rollback"
+        with contextlib.suppress(Diverged):
+            self._step_on(training.stop_after_bad_steps if goes_back else sys.maxsize)
+
+    def _step_on(self, stop_after_bad_steps: int) -> None:
+        training, epoch = self._prepared.experiment.training, self._prepared.units.images_per_epoch
         train(
             self._runtime.trainer,
             log_images=training.images(training.log_every, epoch),
             stops=pauses(self._prepared),
-            stop_after_bad_steps=sys.maxsize,  # the first process ends the run, by the same numbers
+            stop_after_bad_steps=stop_after_bad_steps,
             callbacks=Callbacks(
                 on_log=lambda images, values: None,
                 on_images=self._pause,

@@ -25,6 +25,8 @@ def run_page(prepared: Prepared, parameters: int, run: RunDirectory) -> str:
     lines += [f"- parameters: {parameters:,}", f"- seed: {run.manifest.seed}", f"- science hash: {prepared.science_hash}", ""]
     if STOPPED_EARLY in run.status().facts:
         lines += [f"It {run.status().message}.", ""]
+    if events := run.events.read():
+        lines += ["What happened:", "", *(f"- {event.text}" for event in events), ""]
     lines += ["| metric | last value |", "|---|---|"]
     lines += [f"| {name} | {value:.6g} |" for name, value in sorted(last_values(run).items())]
     return "\n".join(lines) + "\n"
@@ -35,6 +37,8 @@ def summary_of(prepared: Prepared, run: RunDirectory) -> dict[str, Any]:
     summary: dict[str, Any] = {f"final/{name}": value for name, value in last_values(run).items()}
     if STOPPED_EARLY in run.status().facts:
         summary[STOPPED_EARLY] = run.status().message
+    if events := run.events.read():
+        summary["events"] = [event.text for event in events]
     verdict = _verdict(prepared, run)
     if verdict is not None:
         summary["verdict"] = verdict.outcome

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ddpm_exp.checkpoints.background import Background
-from ddpm_exp.checkpoints.store import BEST, checkpoints, images_of
+from ddpm_exp.checkpoints.store import BEST, checkpoints, has_any, images_of
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
+from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.loop import Callbacks, train
 from ddpm_exp.training.state import to_checkpoint
 from ddpm_exp.training.stopping import Early
@@ -21,6 +22,8 @@ from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.averages import keep_averages
 from ddpm_exp.workflow.display import Display, Progress
 from ddpm_exp.workflow.early import ended_early
+from ddpm_exp.workflow.following import start_again_alike
+from ddpm_exp.workflow.going_back import go_back
 from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.spread_state import save_together
@@ -83,8 +86,21 @@ class Sitting:
         return complete
 
     def _train(self, trainer: Trainer) -> bool:
-        if self._asked():
-            return False
+        training = self._prepared.experiment.training
+        if training.remedy == "rollback" and not has_any(self._run.checkpoints):
+            self._checkpoint()
+        while True:
+            if self._asked():
+                return False
+            try:
+                return self._train_on(trainer)
+            except Diverged as error:
+                self._checkpoints.wait()
+                go_back(error, training, trainer, self._run, self._display)
+            lead(trainer.ranks, "alike")
+            start_again_alike(trainer, self._run.checkpoints)
+
+    def _train_on(self, trainer: Trainer) -> bool:
         lead(trainer.ranks, "train")
         if not trainer.spread:
             self._checkpoints.reserve(to_checkpoint(trainer, {}), _moments_to_come(trainer))

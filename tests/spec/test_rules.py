@@ -41,6 +41,11 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         lambda: BASE.but(sampling=Sampling(sampler="ddim", eta=0.5)),
     ),
     (
+        "training.remedy",
+        lambda: BASE.but(training=Training(remedy="rollback"), hardware=Hardware(devices=2, shard=True)),
+        lambda: BASE.but(training=Training(remedy="rollback"), hardware=Hardware(devices=2)),
+    ),
+    (
         "training.keep_best",
         lambda: BASE.but(training=Training(keep_best=True), hardware=Hardware(devices=2, shard=True)),
         lambda: BASE.but(training=Training(keep_best=True), hardware=Hardware(devices=2)),

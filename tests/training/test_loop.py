@@ -8,6 +8,7 @@ import pytest
 from support.tiny_training import tiny_trainer
 
 from ddpm_exp.training.loop import Callbacks, train
+from ddpm_exp.training.statistics import BadSteps
 from ddpm_exp.training.trainer import Trainer
 
 
@@ -87,7 +88,7 @@ def test_statistics_are_read_only_when_they_are_logged(monkeypatch: pytest.Monke
     trainer = tiny_trainer(total_images=80)
     read, reads = trainer.statistics.read, []
 
-    def counting() -> tuple[dict[str, float], int]:
+    def counting() -> tuple[dict[str, float], BadSteps]:
         reads.append(trainer.images_seen)
         return read()
 
