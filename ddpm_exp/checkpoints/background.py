@@ -19,9 +19,14 @@ class Background:
     the last checkpoint however its block ends.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, write: Callable[..., object] = save) -> None:
-        """`keep`: how many of the last ones stay. `write(folder, checkpoint, keep, series)` makes a checkpoint durable."""
-        self._folder, self._keep, self._write = folder, keep, write
+    def __init__(
+        self, folder: Path, keep: int = 2, write: Callable[..., object] = save, before: Callable[[], object] = lambda: None
+    ) -> None:
+        """`keep`: how many of the last ones stay. `write(folder, checkpoint, keep, series)` makes a checkpoint durable.
+
+        `before`: called in the thread before each, to make durable what has to be there when a run goes on from it.
+        """
+        self._folder, self._keep, self._write, self._before = folder, keep, write, before
         self._snapshots = Snapshots()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -51,6 +56,7 @@ class Background:
         def work() -> None:
             try:
                 ready()
+                self._before()
                 if best:  # first, so that whoever goes on from the last one has the best before it
                     self._write(self._folder, copied, 2, BEST)
                 if last:

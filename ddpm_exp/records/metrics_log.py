@@ -26,7 +26,7 @@ class Row:
 
 
 class MetricsLog:
-    """`metrics.jsonl`: each line is `{"images": 1280, "train/loss": 0.21, ...}`, written whole and synced.
+    """`metrics.jsonl`: each line is `{"images": 1280, "train/loss": 0.21, ...}`, written whole, and synced unless told otherwise.
 
     One process appends; any number may read meanwhile.
     """
@@ -35,10 +35,11 @@ class MetricsLog:
         self.path = path
         self._checked = False
 
-    def append(self, images: int, values: Mapping[str, float]) -> None:
+    def append(self, images: int, values: Mapping[str, float], *, sync: bool = True) -> None:
         """Record `values` at `images` seen. Numbers that are not finite are written as null and read as NaN.
 
-        Raises RunError where the disk refuses; the file is then as it was before.
+        Without `sync` the line outlives the process at once, and a power cut after the next `sync`. Raises RunError where the disk
+        refuses; the file is then as it was before.
         """
         if _KEY in values:
             raise ValueError(f"a metric cannot be called '{_KEY}': it is the key of the line")
@@ -56,12 +57,26 @@ class MetricsLog:
                     written = os.write(descriptor, data)
                     while written < len(data):  # a full disk takes a part first and refuses the rest
                         written += os.write(descriptor, data[written:])
-                    os.fsync(descriptor)
+                    if sync:
+                        os.fsync(descriptor)
                 except OSError:
                     os.ftruncate(descriptor, before)
                     raise
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            raise refusal(self.path, error) from error
+
+    def sync(self) -> None:
+        """Make every line so far outlive a power cut. Raises RunError where the disk refuses. May be called in another thread."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise refusal(self.path, error) from error
 

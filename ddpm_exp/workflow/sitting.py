@@ -29,6 +29,9 @@ from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.spread_state import save_together
 from ddpm_exp.workflow.starving import starving
 
+STATUS_SECONDS = 10.0
+"""Shortest time between two words of how far training is, in status.json."""
+
 _EVALUATED = "val/denoising"
 
 
@@ -55,7 +58,8 @@ class Sitting:
         self._training_since = self._started
         self._seconds_before = run.status().seconds
         self._early: Early | None = None
-        self._checkpoints = Background(run.checkpoints, training.keep_checkpoints)
+        self._checkpoints = Background(run.checkpoints, training.keep_checkpoints, before=run.metrics.sync)
+        self._said: float | None = None
         self._best_now = False
         self._stood_still: float | None = None
 
@@ -132,10 +136,17 @@ class Sitting:
         if self._stood_still is not None:
             values["speed/checkpoint_seconds"], self._stood_still = self._stood_still, None
         self._tell_of_data(values)
-        self._run.metrics.append(images, values)
+        # A run goes on from a checkpoint, before which lines are synced; what comes after it is recorded again.
+        self._run.metrics.append(images, values, sync=False)
         self._sink.log(images, values)
-        self._run.set_status("running", images_seen=images, seconds=self.seconds)
+        self._say_how_far(images)
         self._display.progress(self._progress(images, values))
+
+    def _say_how_far(self, images: int) -> None:
+        """In status.json, which takes several waits for the disk, and which nobody reads more often."""
+        if self._said is None or time.monotonic() - self._said >= STATUS_SECONDS:
+            self._run.set_status("running", images_seen=images, seconds=self.seconds)
+            self._said = time.monotonic()
 
     def _tell_of_data(self, values: dict[str, float]) -> None:
         """Once a sitting, and not of its first log, in which workers start: that training waits for data."""
@@ -215,6 +226,7 @@ class Sitting:
         facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
         if trainer.spread:
             lead(trainer.ranks, "checkpoint")
+            self._run.metrics.sync()
             save_together(trainer, self._run.checkpoints, facts, self._prepared.experiment.training.keep_checkpoints)
         else:
             self._checkpoints.save(to_checkpoint(trainer, facts), last=last, best=self._best_now)

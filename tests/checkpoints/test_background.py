@@ -131,3 +131,11 @@ def test_an_error_of_training_is_not_hidden_by_one_of_the_disk_and_waits_for_it(
         threading.Timer(0.05, disk.gate.set).start()
         raise ValueError("a bug")
     assert disk.written == 1
+
+
+def test_what_a_run_needs_beside_a_checkpoint_is_made_durable_before_it(tmp_path: Path) -> None:
+    there: list[int] = []
+    with Background(tmp_path, before=lambda: there.append(len(list(tmp_path.glob("*.pt"))))) as background:
+        for images in (1, 2):
+            background.save(_checkpoint(images), best=True)
+    assert there == [0, 2], "before both files of each checkpoint"
