@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 
 import torch
@@ -14,6 +13,7 @@ from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu
 from ddpm_exp.spec.plan import Plan
+from ddpm_exp.training.out_of_memory import is_out_of_memory, release
 
 StepFactory = Callable[[int], Callable[[], None]]
 """Micro-batch to a function that does one whole step (all its micro-batches, optimizer, EMA) and one batch of sampling."""
@@ -79,11 +79,11 @@ def _does_not_fit(experiment: Experiment, micro: int, peak: int | None, limit: i
 
 def _attempt(device: torch.device, step_factory: StepFactory, micro: int) -> int | None:
     """Bytes of the device in use at the busiest moment of `STEPS` steps, or None if memory ran out. Leaves nothing behind."""
-    _release()
+    release(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     peak = _run(device, step_factory, micro)
-    _release()
+    release(device)
     left = torch.cuda.memory_allocated(device) - before
     if left > _LEFT_BEHIND:
         raise RunError(
@@ -103,16 +103,9 @@ def _run(device: torch.device, step_factory: StepFactory, micro: int) -> int | N
             step()
         torch.cuda.synchronize(device)
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
+        if is_out_of_memory(error):
             return None
         raise
     free, total = torch.cuda.mem_get_info(device)
     outside_allocator = total - free - torch.cuda.memory_reserved(device)
     return torch.cuda.max_memory_reserved(device) + outside_allocator
-
-
-def _release() -> None:
-    gc.collect()
-    # Matrix products keep a workspace per stream (32 MiB on Hopper), and each captured step has a stream of its own.
-    torch._C._cuda_clearCublasWorkspaces()
-    torch.cuda.empty_cache()

@@ -40,5 +40,9 @@ class HalfWeights:
         pairs = [(master.grad, low.grad) for master, low in zip(self._masters, self._low.values(), strict=True)]
         found = [(total, part) for total, part in pairs if total is not None and part is not None]
         torch._foreach_add_([total for total, _ in found], [part for _, part in found])
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was not collected."""
         for weight in self._low.values():
             weight.grad = None

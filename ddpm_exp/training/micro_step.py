@@ -16,6 +16,7 @@ from ddpm_exp.models.dropout import share_keys
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.half_weights import HalfWeights
+from ddpm_exp.training.out_of_memory import is_out_of_memory
 from ddpm_exp.training.phases import WHOLE, Stage
 from ddpm_exp.training.precision import autocast, half_of
 from ddpm_exp.training.sharding import is_spread
@@ -51,6 +52,12 @@ class MicroStep:
         """Before the first micro-batch of a step: take over what the optimizer did to the weights."""
         if self._half is not None:
             self._half.refresh()
+
+    def begin_again(self, plan: Plan) -> None:
+        """Forget what a step left that was broken off, and take the rest sliced as `plan` says."""
+        self.plan = plan
+        if self._half is not None:
+            self._half.forget()
 
     def __call__(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> torch.Tensor:
         """`ordinals`: int64 [B] on the device; `fetched`: what `source` fetched for them; `scale`: the loss scale.
@@ -105,8 +112,14 @@ class GraphedMicroStep:
         """As `MicroStep`; another task is another graph, and the one before gives its memory back."""
         changed = self._eager.enter(stage)
         if changed:
-            self._graph, self._calls = None, 0
+            self.release()
         return changed
+
+    def release(self) -> None:
+        """Give back what the graph holds; the next call but one captures another."""
+        self._graph, self._calls = None, 0
+        for held in ("_loss", "_ordinals", "_scale", "_fetched"):
+            self.__dict__.pop(held, None)
 
     def _on_own_stream(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> torch.Tensor:
         # Gradient accumulation remembers its stream; capture fails if that is the default one.
@@ -120,15 +133,16 @@ class GraphedMicroStep:
     def _capture(self, ordinals: torch.Tensor, fetched: Fetched, scale: torch.Tensor) -> None:
         self._ordinals, self._scale = ordinals.clone(), scale.clone()
         self._fetched = tuple(one.clone() for one in fetched)
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._eager.device)
         torch.cuda.synchronize(self._eager.device)
         try:
             # What other threads ask of the device meanwhile (NCCL's watchdog does) is no part of the capture.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._loss = self._eager(self._ordinals, self._fetched, self._scale)
-        except torch.cuda.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            torch.cuda.set_stream(current)  # a capture that fails at its end leaves its own
+            if is_out_of_memory(error):
+                raise
             raise RunError(
                 f"the step cannot be captured as a CUDA graph: {str(error).splitlines()[0]}",
                 field="hardware.cuda_graph",

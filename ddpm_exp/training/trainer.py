@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
 from ddpm_exp.training.gradients import Gradients
 from ddpm_exp.training.micro_step import GraphedMicroStep, MicroStep
 from ddpm_exp.training.optimizer import build_optimizer
+from ddpm_exp.training.out_of_memory import Halved, NoRoomError, is_out_of_memory, release
 from ddpm_exp.training.phases import Stages, stage_at
 from ddpm_exp.training.posthoc import TRACKED
 from ddpm_exp.training.precision import LossScale
@@ -61,6 +63,9 @@ class Trainer:
         self.images_seen = 0
         self.rollbacks = 0
         """How often the run has gone back to a checkpoint; each time has halved the rate from there on."""
+        self.on_halved: Callable[[Halved], None] | None = None
+        """Told when memory ran out within a step, before that is taken again with half as many images at once. None: the error is
+        left to the caller, who tries what fits."""
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
         self._seed, self.source = micro_step.seed, micro_step.source
         self.objective = micro_step.objective
@@ -76,6 +81,11 @@ class Trainer:
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
         self.statistics = Statistics(self._device)
+
+    @property
+    def micro_batch(self) -> int:
+        """Images at once; less than was planned if memory ran out."""
+        return self._plan.micro_batch
 
     @property
     def compiles(self) -> bool:
@@ -99,14 +109,8 @@ class Trainer:
         self.network.train()
         self._micro_step.enter(stage_at(self.length.stages, self.images_seen))
         self.eager.refresh()
-        self.gradients.zero()
-        loss = torch.zeros((), device=self._device)
-        micro, share = self._plan.micro_batch, self._plan.images_per_step // self._plan.devices
-        start = self.images_seen + self.ranks.rank * share
-        for first in range(start, start + share, micro):
-            self.gradients.expect(last=first + micro >= start + share)
-            fetched = self.source.fetch(torch.arange(first, first + micro))
-            loss += self._micro_step(torch.arange(first, first + micro, device=self._device), fetched, self.loss_scale.scale)
+        while isinstance(loss := self._accumulated(), str):
+            self._halve(loss)
         self.ranks.sum(*self.gradients.own, loss, *self.objective.observed())
         self._update(loss, self.rate() if rate is None else rate)
         self.objective.end_step()
@@ -116,6 +120,47 @@ class Trainer:
         for width, average in self.tracked.items():
             gamma = power_exponent(float(width))
             average.update(power_decay(images_per_step=self._plan.images_per_step, images_seen=self.images_seen, gamma=gamma))
+
+    def _accumulated(self) -> torch.Tensor | str:
+        """Add the gradients of a whole step; its mean loss. Where memory runs out, what the device said of it: then nothing has
+        happened that beginning the step again would not undo, and no frame holds on to a part of it."""
+        try:
+            return self._add_gradients()
+        except RuntimeError as error:
+            if self.on_halved is None or self.spread or not is_out_of_memory(error):  # spread ones would wait for each other
+                raise
+            return str(error).strip().splitlines()[0]
+
+    def _add_gradients(self) -> torch.Tensor:
+        self.gradients.zero()
+        loss = torch.zeros((), device=self._device)
+        micro, share = self._plan.micro_batch, self._plan.images_per_step // self._plan.devices
+        start = self.images_seen + self.ranks.rank * share
+        for first in range(start, start + share, micro):
+            self.gradients.expect(last=first + micro >= start + share)
+            fetched = self.source.fetch(torch.arange(first, first + micro))
+            loss += self._micro_step(torch.arange(first, first + micro, device=self._device), fetched, self.loss_scale.scale)
+        return loss
+
+    def _halve(self, said: str) -> None:
+        """Make do with less memory: half the images at once, twice as often, the same step. Raises NoRoomError for one image."""
+        share = self._plan.images_per_step // self._plan.devices
+        # The largest part of the step that is at most half: 3 after 6, but also after 7.
+        micro = max((size for size in range(1, self._plan.micro_batch // 2 + 1) if share % size == 0), default=0)
+        if not micro:
+            raise NoRoomError(
+                f"a step has no room on the device even with one image at once, after {self.images_seen:,} images: {said}",
+                field="hardware.micro_batch",
+                value=self._plan.micro_batch,
+                fix="free memory that other programs hold, and give the same command again: it goes on from the last checkpoint",
+            )
+        self._plan = self._plan.but(micro_batch=micro, accumulation=share // micro)
+        self.eager.begin_again(self._plan)
+        if isinstance(self._micro_step, GraphedMicroStep):
+            self._micro_step.release()
+        release(self._device)
+        assert self.on_halved is not None
+        self.on_halved(Halved(self.images_seen, micro, share // micro, said))
 
     def _keep(self) -> float:
         """Share of the old average that the step which just ended keeps."""

@@ -101,6 +101,7 @@ class _Follower:
         training = self._prepared.experiment.training
         self._complete = False
         # All see the same numbers: where the first goes back, the others hear of it here; where it ends the run, they need not.
+        self._runtime.trainer.on_halved = lambda halved: None  # each process has a device of its own to fit
         goes_back = training.remedy == "rollback"
         with contextlib.suppress(Diverged):
             self._step_on(training.stop_after_bad_steps if goes_back else sys.maxsize)

@@ -15,6 +15,7 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.loop import Callbacks, train
+from ddpm_exp.training.out_of_memory import NoRoomError
 from ddpm_exp.training.state import to_checkpoint
 from ddpm_exp.training.stopping import Early
 from ddpm_exp.training.trainer import Trainer
@@ -26,6 +27,7 @@ from ddpm_exp.workflow.following import start_again_alike
 from ddpm_exp.workflow.going_back import go_back
 from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.short_of_memory import told, with_remedies
 from ddpm_exp.workflow.spread_state import save_together
 from ddpm_exp.workflow.starving import starving
 
@@ -91,6 +93,7 @@ class Sitting:
 
     def _train(self, trainer: Trainer) -> bool:
         training = self._prepared.experiment.training
+        trainer.on_halved = lambda halved: told(halved, self._run, self._display)
         if training.remedy == "rollback" and not has_any(self._run.checkpoints):
             self._checkpoint()
         while True:
@@ -101,6 +104,8 @@ class Sitting:
             except Diverged as error:
                 self._checkpoints.wait()
                 go_back(error, training, trainer, self._run, self._display)
+            except NoRoomError as error:
+                raise with_remedies(error, self._prepared) from error
             lead(trainer.ranks, "alike")
             start_again_alike(trainer, self._run.checkpoints)
 

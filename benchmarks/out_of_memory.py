@@ -1,0 +1,138 @@
+"""Memory that runs out in mid-run, on a real device: what a training does then, beside one that nobody disturbed.
+
+    python benchmarks/out_of_memory.py --out found.json          # a GPU: DDPM's U-Net of 35.7 M at 32x32, batch 128
+    python benchmarks/out_of_memory.py --out found.json --tiny   # anywhere; a processor's network says itself that it is full
+
+After some steps, the process may use no more of the device than is between the needs of a whole batch and of half of it at once
+(torch.cuda.set_per_process_memory_fraction). A captured step gets no memory, so its graph is released first and captured again, which
+fails. Written are the losses of both trainings, how the step was sliced, and the memory before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from throughput import device_name, runtime, wait
+
+from ddpm_exp.training.micro_step import GraphedMicroStep
+from ddpm_exp.training.out_of_memory import Halved, release
+from ddpm_exp.training.trainer import Trainer
+
+TINY = [
+    "model.base_channels=8",
+    "model.multipliers=(1,2)",
+    "model.attention_resolutions=()",
+    "model.groups=8",
+    "training.images_per_step=8",
+    "training.precision=fp32",
+    "hardware.compile=false",
+]
+
+
+def built(images: int, tiny: bool, micro_batch: int) -> Trainer:
+    """A trainer as `run` makes it."""
+    sized = TINY if tiny else [f"training.images_per_step={images}", "hardware.compile=false"]
+    return runtime([*sized, "training.warmup=0 images", f"hardware.micro_batch={micro_batch}"])[1].trainer
+
+
+def losses(trainer: Trainer, steps: int) -> list[float]:
+    """The loss of each of the next steps."""
+    found = []
+    for _ in range(steps):
+        trainer.step()
+        found.append(trainer.statistics.read()[0]["train/loss"])
+    return found
+
+
+def memory() -> dict[str, int]:
+    """Bytes that torch holds and that its tensors take."""
+    if not torch.cuda.is_available():
+        return {"reserved": 0, "allocated": 0}
+    return {"reserved": torch.cuda.memory_reserved(), "allocated": torch.cuda.memory_allocated()}
+
+
+def peak_of(images: int, tiny: bool, micro_batch: int) -> int:
+    """Bytes that torch holds at most in steps of this micro-batch."""
+    release(torch.device("cuda"))
+    torch.cuda.reset_peak_memory_stats()
+    losses(built(images, tiny, micro_batch), 3)
+    return torch.cuda.max_memory_reserved()
+
+
+def narrow(trainer: Trainer, limit: int) -> None:
+    """From now on the process has room for `limit` bytes in all, and what is captured is to be captured again."""
+    if torch.cuda.is_available():
+        if isinstance(trainer._micro_step, GraphedMicroStep):
+            trainer._micro_step.release()
+        release(torch.device("cuda"))
+        torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+        return
+
+    def full(network: torch.nn.Module, given: Any) -> None:
+        if len(given[0]) > limit:
+            raise torch.OutOfMemoryError(f"out of memory: no room for {len(given[0])} images")
+
+    trainer.network.register_forward_pre_hook(full)
+
+
+def measured(images: int, steps: int, tiny: bool) -> dict[str, Any]:
+    """Both trainings, and what they took."""
+    cuda = torch.cuda.is_available()
+    whole = 8 if tiny else images
+    limit = int((peak_of(images, tiny, whole) + peak_of(images, tiny, whole // 2)) / 2) if cuda else whole // 2
+    release(torch.device("cuda" if cuda else "cpu"))
+    undisturbed = losses(built(images, tiny, whole), 3 * steps)
+    release(torch.device("cuda" if cuda else "cpu"))
+    trainer = built(images, tiny, whole)
+    halved: list[dict[str, Any]] = []
+
+    def told(one: Halved) -> None:
+        halved.append({**vars(one), "memory": memory()})
+        print(f"at {one.images:,} images: {one.said}; on with {one.micro_batch} at once", file=sys.stderr)
+
+    trainer.on_halved = told
+    found = losses(trainer, steps)
+    before = memory()
+    narrow(trainer, limit)
+    found += losses(trainer, steps)
+    wait()
+    middle = memory()
+    found += losses(trainer, steps)
+    wait()
+    return {
+        "images_per_step": whole,
+        "disturbed_at_images": steps * whole,
+        "limit_bytes": limit if cuda else None,
+        "halved": halved,
+        "memory_before": before,
+        "memory_after": middle,
+        "memory_at_the_end": memory(),
+        "losses": found,
+        "losses_undisturbed": undisturbed,
+        "largest_relative_difference": max(abs(a - b) / b for a, b in zip(found, undisturbed, strict=True)),
+    }
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=10, help="before the disturbance, and twice after it")
+    parser.add_argument("--tiny", action="store_true")
+    given = parser.parse_args()
+    found = measured(given.images, given.steps, given.tiny)
+    about = {"device": device_name(), "torch": torch.__version__, "python": sys.version.split()[0]}
+    given.out.write_text(json.dumps(about | found, indent=2) + "\n")
+    print(
+        json.dumps({name: found[name] for name in ("halved", "memory_after", "memory_at_the_end", "largest_relative_difference")})
+    )
+
+
+if __name__ == "__main__":
+    main()
