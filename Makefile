@@ -38,6 +38,8 @@ docs: setup
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_readme.py
 	$(BIN)/python docs/make_gallery.py
+	$(BIN)/python docs/make_speed.py
+	$(BIN)/python docs/make_claims.py
 	$(BIN)/ddpm-exp decide experiments/adr_0001.py --runs benchmarks/results/runs || true
 	$(BIN)/ddpm-exp decide experiments/adr_0002.py --runs benchmarks/results/runs || true
 

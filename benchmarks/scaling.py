@@ -226,14 +226,22 @@ def several(rank: int, folder: str, given: argparse.Namespace, port: int) -> Non
         torch.set_num_threads(1)
     with joined(Ranks(rank, given.devices, rank), device) as ranks:
         answers: dict[str, Any] = {"speed": speed(ranks, given.batch, given.seconds, common)}
+        keep(answers, ranks, given)
         for precision in given.precisions:
             words = (*common, *EXACT, f"training.precision={precision}")
             exact(ranks, batch, batch // given.devices, given.steps, words, place / precision, "devices")
         answers["resumed"] = resumed(ranks, batch, given.steps, (*common, *EXACT), place / "resumed")
+        keep(answers, ranks, given)
         answers["spread"] = spread(ranks, batch, given.steps, (*common, *EXACT), place / "spread")
         answers["spread_speed"] = speed(ranks, given.batch, given.seconds, (*common, "hardware.shard=True"))
     if rank == 0:
         (place / "several.json").write_text(json.dumps(answers))
+
+
+def keep(answers: dict[str, Any], ranks: Ranks, given: argparse.Namespace) -> None:
+    """What is known so far, should a later part fail."""
+    if ranks.leads:
+        (given.out / "scaling.partial.json").write_text(json.dumps(answers, indent=1))
 
 
 def last(folder: str, given: argparse.Namespace) -> None:
@@ -272,6 +280,7 @@ def main() -> None:
         for name in (*given.precisions, "resumed", "spread"):
             (Path(folder) / name).mkdir()
         alone(one, folder, given)
+        (given.out / "one.partial.json").write_text((Path(folder) / "one.json").read_text())
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
@@ -295,6 +304,8 @@ def main() -> None:
         "spread": answers["several"]["spread"] | {"speed": answers["several"]["spread_speed"], "read_by_one": answers["last"]},
     }
     (given.out / "scaling.json").write_text(json.dumps(found, indent=2) + "\n")
+    for part in given.out.glob("*.partial.json"):
+        part.unlink()
     print(json.dumps(found, indent=2))
 
 

@@ -110,19 +110,22 @@ def exactness() -> str:
     return text
 
 
-def compiling() -> str:
-    """What `hardware.compile = "auto"` goes by."""
-    found = read("compile_gain.json")
+def scaling() -> str:
+    """One GPU against two."""
+    found = read("scaling_h100.json")
     rows = []
-    for case in found["cases"]:
-        speeds = [f"{case[f'{way}_images_per_second']:,.0f}" for way in ("plain", "compiled")]
-        rows.append([case["network"], *speeds, f"{case['gain']:.2f}", f"{case['compile_seconds']:.0f} s"])
-    return f"{on(found)}\n\n" + table(["network", "images/s", "compiled", "gain", "compilation"], rows)
+    for case in found["speed"]:
+        share = "" if case["sum_share"] is None else f"{case['sum_milliseconds']:.2f} ms, {case['sum_share']:.1%} of the step"
+        rows.append([case["devices"], f"{case['images_per_second']:,.0f}", f"{case['milliseconds_per_step']:.1f}", share])
+    resumed = "equal to the last bit" if found["resumed"]["equal_bits"] and found["resumed"]["losses_equal"] else "not equal"
+    text = f"{on(found)} Efficiency **{found['efficiency']:.1%}**. On two GPUs a run stopped half way and gone on with is "
+    text += f"{resumed} with a straight one.\n\n"
+    return text + table(["GPUs", "images/s", "ms per step", "sum over GPUs"], rows)
 
 
 def page() -> str:
     """The whole page."""
-    parts = {part.__name__: part() for part in (training, kernels, sampling, exactness, compiling)}
+    parts = {part.__name__: part() for part in (training, kernels, sampling, exactness, scaling)}
     return TEMPLATE.read_text(encoding="utf-8").format(**parts)
 
 
