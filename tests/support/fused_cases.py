@@ -73,7 +73,8 @@ def error(size: tuple[int, ...], kind: dict[str, Any]) -> float:
 
     theirs = found(lambda *parts: reference(*parts, words, job), torch.float64)
     return max(
-        float((a - b.double()).abs().max() / a.abs().max().clamp(min=1e-9)) for a, b in zip(theirs, found(ours, torch.float32))
+        float((a - b.double()).abs().max() / a.abs().max().clamp(min=1e-9))
+        for a, b in zip(theirs, found(ours, torch.float32), strict=True)
     )
 
 
