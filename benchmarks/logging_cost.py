@@ -87,7 +87,7 @@ def measured(file: str, overrides: Sequence[str], gpu: str | None, seconds: floa
         turns = Turns(sitting)
         turns.steps(10, logs=False)
         rough = turns.steps(20, logs=False)
-        count = turns.interval * max(2, round(1.0 / (turns.interval * rough)))
+        count = turns.interval * max(1, round(1.0 / (turns.interval * rough)))
         turns.steps(turns.interval, logs=True)
         turns.logs.clear()
         without, with_logs, began = [], [], time.monotonic()
