@@ -4,8 +4,8 @@
     python benchmarks/out_of_memory.py --out found.json --tiny   # anywhere; a processor's network says itself that it is full
 
 After some steps, the process may use no more of the device than is between the needs of a whole batch and of half of it at once
-(torch.cuda.set_per_process_memory_fraction). A captured step gets no memory, so its graph is released first and captured again, which
-fails. Written are the losses of both trainings, how the step was sliced, and the memory before and after.
+(torch.cuda.set_per_process_memory_fraction). A captured step gets no memory, so its graph is released first and captured again,
+which fails. Written are the losses of both trainings, how the step was sliced, and the memory before and after.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("speed/epoch_seconds", "lower", "s", "time per epoch without evaluation"),
     Metric("speed/data_wait_share", "lower", "share", "share of the training time in which an idle device waited for data"),
     Metric("speed/checkpoint_seconds", "lower", "s", "longest time that training stood still for a checkpoint"),
+    Metric("speed/throttled", "lower", "", "1 where the device held its clock down for heat or power when it was asked"),
     Metric("memory/peak_bytes", "lower", "B", "peak memory of the device"),
     Metric("val/loss", "neither", "loss", "loss on held-out images; compares only within one schedule, prediction and weight"),
     Metric("val/denoising", "lower", "MSE", "error of the predicted clean image on held-out images, over one grid of noise levels"),

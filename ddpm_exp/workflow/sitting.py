@@ -25,11 +25,11 @@ from ddpm_exp.workflow.display import Display, Progress
 from ddpm_exp.workflow.early import ended_early
 from ddpm_exp.workflow.following import start_again_alike
 from ddpm_exp.workflow.going_back import go_back
+from ddpm_exp.workflow.noticing import Noticing
 from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.short_of_memory import told, with_remedies
 from ddpm_exp.workflow.spread_state import save_together
-from ddpm_exp.workflow.starving import starving
 
 STATUS_SECONDS = 10.0
 """Shortest time between two words of how far training is, in status.json."""
@@ -51,7 +51,7 @@ class Sitting:
     ) -> None:
         self._prepared, self._runtime, self._run = prepared, runtime, run
         self._sink, self._display, self._asked = sink, display, asked_to_stop
-        self._logs = 0
+        self._noticing = Noticing(prepared, run, display)
         training, epoch = prepared.experiment.training, prepared.units.images_per_epoch
         self._log_images = training.images(training.log_every, epoch)
         self._checkpoint_images = training.images(training.checkpoint_every, epoch)
@@ -104,6 +104,7 @@ class Sitting:
             except Diverged as error:
                 self._checkpoints.wait()
                 go_back(error, training, trainer, self._run, self._display)
+                self._noticing = Noticing(self._prepared, self._run, self._display)
             except NoRoomError as error:
                 raise with_remedies(error, self._prepared) from error
             lead(trainer.ranks, "alike")
@@ -140,25 +141,19 @@ class Sitting:
         self._checkpoints.check()
         if self._stood_still is not None:
             values["speed/checkpoint_seconds"], self._stood_still = self._stood_still, None
-        self._tell_of_data(values)
+        self._noticing.measure(values)
         # A run goes on from a checkpoint, before which lines are synced; what comes after it is recorded again.
         self._run.metrics.append(images, values, sync=False)
         self._sink.log(images, values)
         self._say_how_far(images)
         self._display.progress(self._progress(images, values))
+        self._noticing.look(images, values)
 
     def _say_how_far(self, images: int) -> None:
         """In status.json, which takes several waits for the disk, and which nobody reads more often."""
         if self._said is None or time.monotonic() - self._said >= STATUS_SECONDS:
             self._run.set_status("running", images_seen=images, seconds=self.seconds)
             self._said = time.monotonic()
-
-    def _tell_of_data(self, values: dict[str, float]) -> None:
-        """Once a sitting, and not of its first log, in which workers start: that training waits for data."""
-        told = starving(values, self._prepared.experiment.hardware.workers)
-        if told is not None and self._logs == 1:
-            self._display.warn(told)
-        self._logs += self._logs == 0 or told is not None
 
     def _progress(self, images: int, values: dict[str, float]) -> Progress:
         total, done = self._prepared.units.total_images, images - self._first_images
@@ -218,6 +213,7 @@ class Sitting:
         self._run.metrics.append(images, values)
         self._sink.log(images, values)
         self._display.evaluated(images, values, paths)
+        self._noticing.look(images, values)
 
     def _fall(self, images: int, now: float) -> dict[str, float]:
         """Mean fall of val/denoising per epoch since before the first step; nothing at the start itself."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-STARVING = 0.1
-"""Share of the training time spent waiting for data from which on it is told."""
+from ddpm_exp.evaluation.symptoms import STARVING
 
 
 def starving(values: Mapping[str, float], workers: int) -> str | None:

@@ -17,8 +17,8 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.run import follow_seed, run_seed
 
 
-def strike(at: int) -> Any:
-    """A `Trainer.step` after which, at `at` images, one weight is 1e30; it happens once."""
+def strike(at: int, value: float = 1e30) -> Any:
+    """A `Trainer.step` after which, at `at` images, one weight is `value`; it happens once."""
     step, struck = Trainer.step, []
 
     def stricken(trainer: Trainer, rate: float | None = None) -> None:
@@ -26,7 +26,7 @@ def strike(at: int) -> Any:
         if trainer.images_seen == at and not struck:
             struck.append(at)
             with torch.no_grad():
-                next(weight for name, weight in trainer.network.named_parameters() if name.endswith("last.bias"))[0] = 1e30
+                next(weight for name, weight in trainer.network.named_parameters() if name.endswith("last.bias"))[0] = value
 
     return stricken
 
