@@ -70,8 +70,13 @@ class Sitting:
 
         However it ends, no checkpoint is being written any more.
         """
-        with self._checkpoints:
-            return self._go()
+        trainer = self._runtime.trainer
+        trainer.on_halved = lambda halved: told(halved, self._run, self._display)
+        try:
+            with self._checkpoints:
+                return self._go()
+        finally:
+            trainer.on_halved = None  # whoever drops the runtime drops all of it, and the workers of its data end
 
     def _go(self) -> bool:
         trainer, total = self._runtime.trainer, self._prepared.units.total_images
@@ -93,7 +98,6 @@ class Sitting:
 
     def _train(self, trainer: Trainer) -> bool:
         training = self._prepared.experiment.training
-        trainer.on_halved = lambda halved: told(halved, self._run, self._display)
         if training.remedy == "rollback" and not has_any(self._run.checkpoints):
             self._checkpoint()
         while True:
