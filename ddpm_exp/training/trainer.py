@@ -112,7 +112,7 @@ class Trainer:
         while isinstance(loss := self._accumulated(), str):
             self._halve(loss)
         self.ranks.sum(*self.gradients.own, loss, *self.objective.observed())
-        self._update(loss, self.rate() if rate is None else rate)
+        self._update_if_there_is_room(loss, self.rate() if rate is None else rate)
         self.objective.end_step()
         self.images_seen += self._plan.images_per_step
         if self.ema is not None:
@@ -170,6 +170,20 @@ class Trainer:
         half_life = self.length.ema_half_life_images
         assert half_life is not None  # there is an average, and it is not a power function
         return decay(images_per_step=step, images_seen=seen, half_life_images=half_life, ramp=self._spec.ema_ramp)
+
+    def _update_if_there_is_room(self, loss: torch.Tensor, rate: float) -> None:
+        """`_update`; half an update cannot be begun again. Raises NoRoomError where memory runs out in it."""
+        try:
+            self._update(loss, rate)
+        except RuntimeError as error:
+            if self.on_halved is None or not is_out_of_memory(error):
+                raise
+            raise NoRoomError(
+                f"the optimizer's update has no room on the device after {self.images_seen:,} images: {str(error).splitlines()[0]}",
+                field="hardware.micro_batch",
+                value=self._plan.micro_batch,
+                fix="give the same command again, with a smaller hardware.micro_batch: it goes on from the last checkpoint",
+            ) from error
 
     def _update(self, loss: torch.Tensor, rate: float) -> None:
         """Unscale, clip and apply the gradient, or skip the step on the device if anything is not finite."""

@@ -34,7 +34,11 @@ class Room:
         self._calls += 1
         # Not in the first micro-batch: the step has added gradients and shown losses already.
         if images > self.images and self._trainer.images_seen >= self._from and self._calls % 2 == 0:
-            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {images} GiB.\nGPU 0 is full.")
+            self.full(images)
+
+    @staticmethod
+    def full(images: int) -> None:
+        raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {images} GiB.\nGPU 0 is full.")
 
     def _in_backward(self, module: torch.nn.Module, given: Any, answer: torch.Tensor) -> None:
         images = len(answer)
@@ -100,6 +104,15 @@ def test_without_room_for_one_image_the_run_stops_and_says_what_the_device_said(
         trainer.step()
     assert [one.micro_batch for one in room.halved] == [2, 1] and caught.value.value == 1
     assert identical(dict(trainer.network.state_dict()), before) and trainer.images_seen == 0
+
+
+def test_an_update_without_room_stops_the_run_as_it_cannot_be_begun_again() -> None:
+    trainer = tiny_trainer(micro_batch=4)
+    trainer.on_halved = lambda halved: pytest.fail("nothing was halved")
+    trainer.optimizer.register_step_pre_hook(lambda *given: Room.full(8))
+    with pytest.raises(NoRoomError, match="the optimizer's update has no room on the device after 0 images: CUDA out of memory"):
+        trainer.step()
+    assert trainer.images_seen == 0
 
 
 def test_whoever_looks_for_what_fits_is_told_and_other_errors_are_left_alone() -> None:
