@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from throughput import device_name, runtime
+from throughput import device_name, draws, losses_of, runtime
 
 from ddpm_exp.checkpoints.store import latest, save
-from ddpm_exp.data.source import batch_of
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 
@@ -31,15 +30,6 @@ COMMON = ("model.dropout=0.1", "training.warmup=1280 images", "hardware.determin
 def trainer(batch: int, overrides: Sequence[str]) -> Trainer:
     """At its first step, from seed 0."""
     return runtime([f"training.images_per_step={batch}", *COMMON, *overrides])[1].trainer
-
-
-def train(made: Trainer, steps: int) -> list[float]:
-    """The loss of each step."""
-    losses = []
-    for _ in range(steps):
-        made.step()
-        losses.append(made.statistics.read()[0]["train/loss"])
-    return losses
 
 
 def state(made: Trainer) -> list[torch.Tensor]:
@@ -57,21 +47,22 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> dict[str, Any]:
 def bits(batch: int, steps: int) -> dict[str, Any]:
     """Captured, op by op, and resumed half way."""
     straight = trainer(batch, ())
-    losses = train(straight, steps)
+    losses = losses_of(straight, steps)
     uncaptured = trainer(batch, ("hardware.cuda_graph=False",))
     found = {
-        "captured against op by op": {"losses_equal": train(uncaptured, steps) == losses} | same(state(uncaptured), state(straight))
+        "captured against op by op": {"losses_equal": losses_of(uncaptured, steps) == losses}
+        | same(state(uncaptured), state(straight))
     }
     half = steps // 2
     with tempfile.TemporaryDirectory() as folder:
         first = trainer(batch, ())
-        before = train(first, half)
+        before = losses_of(first, half)
         save(Path(folder), to_checkpoint(first, {}))
         second = trainer(batch, ())
         saved = latest(Path(folder))
         assert saved is not None
         restore(second, saved[1])
-        both = before + train(second, steps - half)
+        both = before + losses_of(second, steps - half)
     found["resumed against straight"] = {"losses_equal": both == losses} | same(state(second), state(straight))
     return found
 
@@ -84,18 +75,9 @@ def slices(batch: int, steps: int) -> dict[str, Any]:
         parts = [draws(made, torch.arange(first, first + micro)) for first in range(0, batch, micro)]
         drawn.append([torch.cat(kind) for kind in zip(*parts, strict=True)])
     equal = {name: torch.equal(a, b) for name, a, b in zip(("images", "times", "noise"), *drawn, strict=True)}
-    losses = [train(made, steps) for made in (whole, cut)]
+    losses = [losses_of(made, steps) for made in (whole, cut)]
     apart = [abs(a - b) / a for a, b in zip(*losses, strict=True)]
     return {"draws_equal_bits": equal, "losses": losses, "largest_relative_difference_of_losses": max(apart)}
-
-
-def draws(made: Trainer, ordinals: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Images, times and noise of these ordinals, as the micro-step draws them."""
-    step = made.eager
-    here = ordinals.to(step.device)
-    batch = batch_of(step.source, ordinals)
-    noised = step.objective.noised(batch.x0, step.seed, here)
-    return batch.x0.cpu(), noised.t.cpu(), noised.eps.cpu()
 
 
 def kernels(batch: int, steps: int) -> dict[str, Any]:
@@ -106,7 +88,7 @@ def kernels(batch: int, steps: int) -> dict[str, Any]:
         "torch's kernels, compiled": ("hardware.fused_kernels=False", "hardware.compile=True"),
         "torch's kernels, fp32": ("hardware.fused_kernels=False", "training.precision=fp32"),
     }
-    losses = {name: train(trainer(batch, overrides), steps) for name, overrides in ways.items()}
+    losses = {name: losses_of(trainer(batch, overrides), steps) for name, overrides in ways.items()}
     base = losses["torch's kernels, fp32"]
     apart = {name: [abs(a - b) / b for a, b in zip(found, base, strict=True)] for name, found in losses.items()}
     summary = {name: {"mean": sum(found) / steps, "largest": max(found)} for name, found in apart.items()}

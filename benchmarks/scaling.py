@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from throughput import device_name, peak, prepared, wait
+from throughput import device_name, draws, losses_of, peak, prepared, wait
 from torch import multiprocessing
 from torch.distributed.tensor import DTensor
 
 from ddpm_exp.checkpoints.store import latest, save
-from ddpm_exp.data.source import batch_of
 from ddpm_exp.ranks.ranks import SINGLE, Ranks, joined
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
@@ -42,15 +41,6 @@ def trainer(ranks: Ranks, batch: int, overrides: tuple[str, ...]) -> Trainer:
     """At its first step, from seed 0; `batch` images per step of all devices together."""
     words = [f"training.images_per_step={batch}", f"hardware.devices={ranks.size}", *overrides]
     return assemble(prepared(words), seed=0, ranks=ranks).trainer
-
-
-def losses(made: Trainer, steps: int) -> list[float]:
-    """The loss of each step."""
-    found = []
-    for _ in range(steps):
-        made.step()
-        found.append(made.statistics.read()[0]["train/loss"])
-    return found
 
 
 def weights(made: Trainer) -> dict[str, torch.Tensor]:
@@ -122,18 +112,10 @@ def exact(ranks: Ranks, batch: int, micro: int, steps: int, overrides: tuple[str
     drawn = [draws(made, torch.arange(first, first + micro)) for first in firsts]
     kept = {
         "drawn": [torch.cat(kind) for kind in zip(*drawn, strict=True)],
-        "losses": losses(made, steps),
+        "losses": losses_of(made, steps),
         "weights": weights(made),
     }
     torch.save(kept, folder / f"{name}-{ranks.rank}.pt")
-
-
-def draws(made: Trainer, ordinals: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Images, times and noise of these ordinals, as the micro-step draws them."""
-    step = made.eager
-    batch = batch_of(step.source, ordinals)
-    noised = step.objective.noised(batch.x0, step.seed, ordinals.to(step.device))
-    return batch.x0.cpu(), noised.t.cpu(), noised.eps.cpu()
 
 
 def compared(folder: Path, devices: int) -> dict[str, Any]:
@@ -163,9 +145,9 @@ def compared(folder: Path, devices: int) -> dict[str, Any]:
 def resumed(ranks: Ranks, batch: int, steps: int, overrides: tuple[str, ...], folder: Path) -> dict[str, Any]:
     """Straight against stopped half way and gone on with, on all devices."""
     straight = trainer(ranks, batch, overrides)
-    expected = losses(straight, steps)
+    expected = losses_of(straight, steps)
     first = trainer(ranks, batch, overrides)
-    before = losses(first, steps // 2)
+    before = losses_of(first, steps // 2)
     if ranks.leads:
         save(folder, to_checkpoint(first, {}))
     second = trainer(ranks, batch, overrides)
@@ -174,21 +156,21 @@ def resumed(ranks: Ranks, batch: int, steps: int, overrides: tuple[str, ...], fo
         assert found is not None
         restore(second, found[1])
     start_alike(second, ranks)
-    after = losses(second, steps - steps // 2)
+    after = losses_of(second, steps - steps // 2)
     return {"losses_equal": before + after == expected} | apart(weights(straight), weights(second))
 
 
 def spread(ranks: Ranks, batch: int, steps: int, overrides: tuple[str, ...], folder: Path) -> dict[str, Any]:
     """FSDP2 on all devices against whole weights on all; its checkpoint stays in `folder`."""
     whole = trainer(ranks, batch, overrides)
-    expected = losses(whole, steps)
+    expected = losses_of(whole, steps)
     made = trainer(ranks, batch, (*overrides, "hardware.shard=True"))
-    found = losses(made, steps)
+    found = losses_of(made, steps)
     save_together(made, folder if ranks.leads else None, {})
     kept = weights(made)
     if ranks.leads:
         torch.save({"weights": kept}, folder / "kept.pth")
-    following = losses(made, 3)
+    following = losses_of(made, 3)
     return {
         "largest_relative_difference_of_losses": max(abs(a - b) / a for a, b in zip(expected, found, strict=True)),
         "weights": apart(weights(whole), kept),
@@ -203,7 +185,7 @@ def read_by_one(batch: int, overrides: tuple[str, ...], folder: Path) -> dict[st
     assert found is not None
     restore(made, found[1])
     kept = torch.load(folder / "kept.pth", weights_only=True)["weights"]
-    return {"weights": apart(kept, weights(made)), "next_losses": losses(made, 3)}
+    return {"weights": apart(kept, weights(made)), "next_losses": losses_of(made, 3)}
 
 
 def one(folder: str, given: argparse.Namespace) -> None:

@@ -11,10 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_exp.data.examples import Examples, split
+from ddpm_exp.data.source import batch_of
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.models.build import build_network
 from ddpm_exp.spec.identity import science_hash
+from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared, find_machine, lengths
@@ -88,3 +90,21 @@ def flops_per_image(overrides: list[str], *, training: bool) -> float:
 def device_name() -> str:
     """For the record."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def losses_of(made: Trainer, steps: int) -> list[float]:
+    """The loss of each of the next steps."""
+    losses = []
+    for _ in range(steps):
+        made.step()
+        losses.append(made.statistics.read()[0]["train/loss"])
+    return losses
+
+
+def draws(made: Trainer, ordinals: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Images, times and noise of these ordinals, as the micro-step draws them."""
+    step = made.eager
+    here = ordinals.to(step.device)
+    batch = batch_of(step.source, ordinals)
+    noised = step.objective.noised(batch.x0, step.seed, here)
+    return batch.x0.cpu(), noised.t.cpu(), noised.eps.cpu()

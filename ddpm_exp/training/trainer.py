@@ -67,7 +67,7 @@ class Trainer:
         """Told when memory ran out within a step, before that is taken again with half as many images at once. None: the error is
         left to the caller, who tries what fits."""
         self._spec, self._plan, self._device = training, micro_step.plan, micro_step.device
-        self._seed, self.source = micro_step.seed, micro_step.source
+        self.source = micro_step.source
         self.objective = micro_step.objective
         self.eager = micro_step
         self.spread = is_spread(self.network)
@@ -78,6 +78,7 @@ class Trainer:
         self.optimizer = build_optimizer(training, self.network, self._plan.precision)
         self.ema = Ema(self.network, average) if training.averages else None
         self.tracked = {str(width): Ema(self.network) for width in TRACKED} if training.ema_snapshots is not None else {}
+        self._tracked_gamma = {width: power_exponent(float(width)) for width in self.tracked}
         self._gamma = None if training.ema_sigma_rel is None else power_exponent(training.ema_sigma_rel)
         self.loss_scale = LossScale(self._device, self._plan.precision)
         self.statistics = Statistics(self._device)
@@ -118,7 +119,7 @@ class Trainer:
         if self.ema is not None:
             self.ema.update(self._keep())
         for width, average in self.tracked.items():
-            gamma = power_exponent(float(width))
+            gamma = self._tracked_gamma[width]
             average.update(power_decay(images_per_step=self._plan.images_per_step, images_seen=self.images_seen, gamma=gamma))
 
     def _accumulated(self) -> torch.Tensor | str:

@@ -21,7 +21,7 @@ from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.state import restore
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime, assemble
-from ddpm_exp.workflow.compiling import choose, seconds_of
+from ddpm_exp.workflow.compiling import choose, may_gain, seconds_of
 from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.jobs import FRESH
 from ddpm_exp.workflow.options import RunOptions
@@ -73,9 +73,12 @@ def _own_share(plan: Plan) -> Plan:
 def _compiled_or_not(prepared: Prepared, display: Display) -> Plan:
     if prepared.experiment.hardware.compile != "auto":
         return prepared.plan
-    trainer = assemble(replace(prepared.whole_task, plan=_own_share(prepared.plan)), seed=0, initial=False).trainer
-    step = seconds_of(trainer.step, torch.cuda.synchronize)
-    choice = choose(prepared.experiment, step * prepared.units.total_images / prepared.plan.images_per_step)
+    seconds = 0.0
+    if may_gain(prepared.experiment):  # else the run's length, which takes steps to measure, cannot change the choice
+        trainer = assemble(replace(prepared.whole_task, plan=_own_share(prepared.plan)), seed=0, initial=False).trainer
+        step = seconds_of(trainer.step, torch.cuda.synchronize)
+        seconds = step * prepared.units.total_images / prepared.plan.images_per_step
+    choice = choose(prepared.experiment, seconds)
     display.note(choice.why)
     return prepared.plan.but(compile=choice.compile)
 

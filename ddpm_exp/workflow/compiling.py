@@ -20,7 +20,7 @@ class Compilation(NamedTuple):
     """Speed of a step compiled over not compiled, the captured one of `run` in both cases."""
 
 
-MEASURED = {
+GAINS = {
     "unet": Compilation(90.0, 1.0),
     "encoder-decoder": Compilation(40.0, 1.0),
     "dit": Compilation(40.0, 1.0),
@@ -45,13 +45,18 @@ class Choice:
     why: str
 
 
+def may_gain(experiment: Experiment) -> bool:
+    """Whether compiling pays where a run is long enough."""
+    return GAINS[experiment.model.kind].gain > 1.0
+
+
 def choose(experiment: Experiment, seconds_without: float) -> Choice:
     """For a training of `seconds_without` if not compiled. An experiment that says True or False is obeyed."""
     asked = experiment.hardware.compile
     if asked != "auto":
         return Choice(asked, "as hardware.compile says")
     kind = experiment.model.kind
-    cost, gain = MEASURED[kind]
+    cost, gain = GAINS[kind]
     saved = seconds_without * (1.0 - 1.0 / gain)
     if saved <= 0:
         return Choice(False, f"not compiled: no gain over captured steps is on record for a {kind}")
