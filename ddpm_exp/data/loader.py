@@ -99,6 +99,7 @@ class Loaded:
         self._batches: Iterator[Any] | None = None
         self._coming: Iterator[list[int]] = iter(())
         self._done: torch.cuda.Event | None = None
+        self._end: weakref.finalize[[Iterator[Any]], Loaded] | None = None
 
     def fetch(self, ordinals: Tensor) -> Fetched:
         """Pixels uint8 [B, C, H, W] and, with classes, labels int64 [B]. Raises RunError for an image that cannot be read."""
@@ -141,14 +142,17 @@ class Loaded:
         next(self._coming)
         first = self._batches is None
         self._batches = iter(self._loader)
-        if first:  # after torch's own preparation for the end, so that this comes before it
-            atexit.register(_stop, weakref.ref(self))
+        if first:
+            # Workers end by themselves, not by a signal: with their source, also where that is collected as part of a cycle,
+            # or with the program. Registered after torch's own preparation for its end, so that this comes before it.
+            self._end = weakref.finalize(self, _shut_down, self._batches)
+            self._end.atexit = False
+            atexit.register(self._end)
 
     def close(self) -> None:
         """End the workers."""
-        shut_down = getattr(self._batches, "_shutdown_workers", None)
-        if shut_down is not None:
-            shut_down()
+        if self._end is not None:
+            self._end()
 
 
 def _as_it_is(found: Any) -> Any:
@@ -161,8 +165,7 @@ def _leave_signals_to_the_run(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _stop(source: weakref.ref[Loaded]) -> None:
-    """At the end of the program: workers that are still there end by themselves, not by a signal."""
-    loaded = source()
-    if loaded is not None:
-        loaded.close()
+def _shut_down(batches: Iterator[Any]) -> None:
+    shut_down = getattr(batches, "_shutdown_workers", None)  # without workers there is nothing to end
+    if shut_down is not None:
+        shut_down()

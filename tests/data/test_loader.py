@@ -1,8 +1,10 @@
 """Images decoded by workers are those that lie on the device, bit for bit, in the same order, wherever a run begins."""
 
+import gc
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -143,3 +145,18 @@ def test_images_stay_in_files_when_they_exceed_their_share_of_memory() -> None:
     assert room_for("auto", device_bytes=None, host_bytes=100_000).bytes == 40_000
     assert not stays_in_files(10**15, room_for("device", device_bytes=None, host_bytes=1))
     assert stays_in_files(1, room_for("workers", device_bytes=None, host_bytes=10**15))
+
+
+def test_workers_end_with_their_source_even_if_it_is_part_of_a_cycle(shards: Shards) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    source = loaded(in_files(shards))
+    source.fetch(torch.arange(4))
+    workers = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    assert len(workers) == 2
+    source.itself = source  # type: ignore[attr-defined]
+    del source
+    gc.collect()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    for worker in alive:
+        worker.kill()
+    assert not alive
