@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from support.shard_files import write_shards
 
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.datasets import load
@@ -18,7 +19,6 @@ from ddpm_exp.data.source import batch_of
 from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.spec.data import ImageFolder, Shards
 from ddpm_exp.spec.errors import RunError
-from tests.support.shard_files import write_shards
 
 STEP = 16
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.shard_files import add, write_shard, write_shards
 
 from ddpm_exp.data.datasets import load, require
 from ddpm_exp.data.place import Room
@@ -17,7 +18,6 @@ from ddpm_exp.data.shards import index_shards
 from ddpm_exp.spec.condition import ContinuousValues
 from ddpm_exp.spec.data import Shards
 from ddpm_exp.spec.errors import UserError
-from tests.support.shard_files import add, write_shard, write_shards
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg"
 
