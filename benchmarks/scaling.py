@@ -34,6 +34,7 @@ from ddpm_exp.workflow.following import start_alike
 from ddpm_exp.workflow.spread_state import save_together
 
 TINY = ("model.base_channels=16", "model.multipliers=(1, 2)", "model.blocks_per_level=1", "model.groups=8")
+PARTS = ("speed", "slicing", "resumed", "spread")
 EXACT = ("hardware.deterministic=True", "training.warmup=1280 images", "model.dropout=0.1")
 
 
@@ -191,8 +192,10 @@ def read_by_one(batch: int, overrides: tuple[str, ...], folder: Path) -> dict[st
 def one(folder: str, given: argparse.Namespace) -> None:
     """Everything that one device does, in a process of its own."""
     place, common, plain = Path(folder), given.overrides, given.batch // 2
-    answers: dict[str, Any] = {"speed": speed(SINGLE, given.batch, given.seconds, common), "device": device_name()}
-    for precision in given.precisions:
+    answers: dict[str, Any] = {"device": device_name()}
+    if "speed" in given.parts:
+        answers["speed"] = speed(SINGLE, given.batch, given.seconds, common)
+    for precision in given.precisions if "slicing" in given.parts else ():
         here = place / precision
         for name, micro in (("whole", plain), ("sliced", plain // 4)):
             exact(SINGLE, plain, micro, given.steps, (*common, *EXACT, f"training.precision={precision}"), here, name)
@@ -207,15 +210,20 @@ def several(rank: int, folder: str, given: argparse.Namespace, port: int) -> Non
     if device == "cpu":
         torch.set_num_threads(1)
     with joined(Ranks(rank, given.devices, rank), device) as ranks:
-        answers: dict[str, Any] = {"speed": speed(ranks, given.batch, given.seconds, common)}
-        keep(answers, ranks, given)
-        for precision in given.precisions:
+        answers: dict[str, Any] = {}
+        if "speed" in given.parts:
+            answers["speed"] = speed(ranks, given.batch, given.seconds, common)
+            keep(answers, ranks, given)
+        for precision in given.precisions if "slicing" in given.parts else ():
             words = (*common, *EXACT, f"training.precision={precision}")
             exact(ranks, batch, batch // given.devices, given.steps, words, place / precision, "devices")
-        answers["resumed"] = resumed(ranks, batch, given.steps, (*common, *EXACT), place / "resumed")
-        keep(answers, ranks, given)
-        answers["spread"] = spread(ranks, batch, given.steps, (*common, *EXACT), place / "spread")
-        answers["spread_speed"] = speed(ranks, given.batch, given.seconds, (*common, "hardware.shard=True"))
+        if "resumed" in given.parts:
+            answers["resumed"] = resumed(ranks, batch, given.steps, (*common, *EXACT), place / "resumed")
+            keep(answers, ranks, given)
+        if "spread" in given.parts:
+            answers["spread"] = spread(ranks, batch, given.steps, (*common, *EXACT), place / "spread")
+            keep(answers, ranks, given)
+            answers["spread"]["speed"] = speed(ranks, given.batch, given.seconds, (*common, "hardware.shard=True"))
     if rank == 0:
         (place / "several.json").write_text(json.dumps(answers))
 
@@ -242,22 +250,33 @@ def alone(work: Any, folder: str, given: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run all, print and write `scaling.json`."""
+    """Run the parts asked for, print them and write them into `scaling.json`, where other parts stay as they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of scaling.json")
     parser.add_argument("--devices", type=int, default=2)
     parser.add_argument("--batch", type=int, default=256, help="images per device")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--steps", type=int, default=20, help="of each comparison")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--tiny", action="store_true", help="a small network, for a dry run")
-    parser.add_argument("overrides", nargs="*", help="path=value")
+    parser.add_argument("--overrides", nargs="*", default=(), help="path=value")
     given = parser.parse_args()
-    on_gpu = torch.cuda.is_available()
-    given.precisions = ("bf16", "fp32") if on_gpu else ("fp32",)
+    given.precisions = ("bf16", "fp32") if torch.cuda.is_available() else ("fp32",)
     given.overrides = (*(TINY if given.tiny else ()), *given.overrides)
     if given.tiny:
         given.batch, given.seconds, given.steps = min(given.batch, 16), min(given.seconds, 1.0), min(given.steps, 4)
     given.out.mkdir(parents=True, exist_ok=True)
+    target = given.out / "scaling.json"
+    found = json.loads(target.read_text()) if target.exists() else {}
+    found |= measured(given)
+    target.write_text(json.dumps(found, indent=2) + "\n")
+    for part in given.out.glob("*.partial.json"):
+        part.unlink()
+    print(json.dumps(found, indent=2))
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """What the parts asked for say, and where they ran."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         for name in (*given.precisions, "resumed", "spread"):
             (Path(folder) / name).mkdir()
@@ -267,11 +286,15 @@ def main() -> None:
         port = free.getsockname()[1]
         free.close()
         multiprocessing.spawn(several, args=(folder, given, port), nprocs=given.devices)
-        alone(last, folder, given)
-        answers = {name: json.loads((Path(folder) / f"{name}.json").read_text()) for name in ("one", "several", "last")}
-        slicing = {precision: compared(Path(folder) / precision, given.devices) for precision in given.precisions}
-    single, many = answers["one"]["speed"], answers["several"]["speed"]
-    found = {
+        if "spread" in given.parts:
+            alone(last, folder, given)
+        answers = {path.stem: json.loads(path.read_text()) for path in Path(folder).glob("*.json")}
+        slicing = {
+            precision: compared(Path(folder) / precision, given.devices)
+            for precision in given.precisions
+            if "slicing" in given.parts
+        }
+    found: dict[str, Any] = {
         "device": answers["one"]["device"],
         "devices": given.devices,
         "torch": torch.__version__,
@@ -279,16 +302,18 @@ def main() -> None:
         "python": platform.python_version(),
         "environment": {name: value for name, value in os.environ.items() if name.startswith("NCCL_")},
         "overrides": list(given.overrides),
-        "speed": [single, many],
-        "efficiency": many["images_per_second"] / (given.devices * single["images_per_second"]),
-        "slicing": slicing,
-        "resumed": answers["several"]["resumed"],
-        "spread": answers["several"]["spread"] | {"speed": answers["several"]["spread_speed"], "read_by_one": answers["last"]},
     }
-    (given.out / "scaling.json").write_text(json.dumps(found, indent=2) + "\n")
-    for part in given.out.glob("*.partial.json"):
-        part.unlink()
-    print(json.dumps(found, indent=2))
+    if "speed" in given.parts:
+        single, many = answers["one"]["speed"], answers["several"]["speed"]
+        found["speed"] = [single, many]
+        found["efficiency"] = many["images_per_second"] / (given.devices * single["images_per_second"])
+    if slicing:
+        found["slicing"] = slicing
+    if "resumed" in given.parts:
+        found["resumed"] = answers["several"]["resumed"]
+    if "spread" in given.parts:
+        found["spread"] = answers["several"]["spread"] | {"read_by_one": answers["last"]}
+    return found
 
 
 if __name__ == "__main__":

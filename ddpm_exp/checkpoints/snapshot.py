@@ -24,17 +24,28 @@ class _Place:
 
     @property
     def end(self) -> int:
-        return self.start + self.bytes
+        """Where the next may begin: what lies before is a whole number of elements of any type."""
+        return self.start + -(-self.bytes // _ALIGNED) * _ALIGNED
 
     def within(self, memory: Tensor) -> Tensor:
         """The tensor in `memory` [bytes], uint8 on any device."""
-        return memory[self.start : self.end].view(self.dtype).as_strided(self.shape, self.stride)
+        return memory.view(self.dtype).as_strided(self.shape, self.stride, self.start // self.dtype.itemsize)
 
     def alone(self, memory: Any) -> Tensor:
         """The tensor in the array `memory`, with a storage that ends where it ends, so that a file gets no more of it."""
         if not self.bytes:
             return torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
-        return torch.frombuffer(memory[self.start : self.end], dtype=self.dtype).as_strided(self.shape, self.stride)
+        count = self.bytes // self.dtype.itemsize
+        return torch.frombuffer(memory, dtype=self.dtype, count=count, offset=self.start).as_strided(self.shape, self.stride)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Places for tensors like those of a state, and the views of the host's memory there."""
+
+    like: list[tuple[torch.dtype, torch.Size, tuple[int, ...]]]
+    places: list[_Place]
+    copies: list[Tensor]
 
 
 class Snapshots:
@@ -46,6 +57,7 @@ class Snapshots:
 
     def __init__(self) -> None:
         self._host: Tensor | None = None
+        self._layout: _Layout | None = None
         self._stream: torch.cuda.Stream | None = None
 
     def reserve(self, state: Any, more_bytes: int = 0) -> None:
@@ -63,17 +75,27 @@ class Snapshots:
         found = list(_tensors(state))
         distant = [one for one in found if one.is_cuda]
         near = [one for one in found if not one.is_cuda]
-        places = _row([*distant, *near])
-        host = self._memory(places[-1].end if places else 0, pinned=bool(distant))
-        copies = [place.alone(host.numpy()) for place in places]
+        layout = self._laid_out([*distant, *near], pinned=bool(distant))
+        copies = layout.copies
         _copy(copies[len(distant) :], near)
-        ready = self._bring(distant, copies, places, host) if distant else _nothing
+        ready = self._bring(distant, layout) if distant else _nothing
         from_device, from_host = iter(copies[: len(distant)]), iter(copies[len(distant) :])
         return _replaced(state, lambda one: next(from_device if one.is_cuda else from_host)), ready
 
-    def _bring(self, distant: list[Tensor], copies: list[Tensor], places: list[_Place], host: Tensor) -> Callable[[], None]:
+    def _laid_out(self, tensors: list[Tensor], *, pinned: bool) -> _Layout:
+        """Places for all of them: those of the copy before where they are as they were, which a run's are but for the first."""
+        like = [(one.dtype, one.shape, one.stride()) for one in tensors]
+        if self._layout is None or self._layout.like != like:
+            places = _row(tensors)
+            memory = self._memory(places[-1].end if places else 0, pinned=pinned).numpy()
+            self._layout = _Layout(like, places, [place.alone(memory) for place in places])
+        return self._layout
+
+    def _bring(self, distant: list[Tensor], layout: _Layout) -> Callable[[], None]:
         """Copy tensors of the device to the first places; returns when the next step may change them."""
-        device, total = distant[0].device, places[len(distant) - 1].end
+        copies, places, host = layout.copies, layout.places[: len(distant)], self._host
+        assert host is not None
+        device, total = distant[0].device, places[-1].end
         current, done = torch.cuda.current_stream(device), torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         flat = [_room(total, device)]
         if flat[0] is None:
@@ -81,7 +103,7 @@ class Snapshots:
                 copy.copy_(one, non_blocking=True)
             done.record(current)
         else:
-            _copy([place.within(flat[0]) for place in places[: len(distant)]], distant)
+            _copy([place.within(flat[0]) for place in places], distant)
             self._stream = self._stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._stream.wait_stream(current)
             with torch.cuda.stream(self._stream):
@@ -97,7 +119,7 @@ class Snapshots:
 
     def _memory(self, total: int, *, pinned: bool) -> Tensor:
         if self._host is None or len(self._host) < total:
-            self._host = None
+            self._host = self._layout = None
             try:
                 self._host = torch.empty(max(total, 1), dtype=torch.uint8, pin_memory=pinned)
             except RuntimeError:  # the system pins no more: copies are then the same and take longer
@@ -115,7 +137,7 @@ def _row(tensors: list[Tensor]) -> list[_Place]:
     for one in tensors:
         like = torch.empty_like(one, device="meta")  # keeps the order of strides, without gaps
         places.append(_Place(start, like.numel() * like.element_size(), like.dtype, like.shape, like.stride()))
-        start += -(-places[-1].bytes // _ALIGNED) * _ALIGNED
+        start = places[-1].end
     return places
 
 

@@ -72,7 +72,7 @@ def train(
         now = trainer.images_seen
         if compiling:
             compiling = False
-            _wait(trainer)
+            wait_for(trainer)
             clock.stop(0)
             callbacks.on_compiled(clock.seconds)
             clock = Clock()
@@ -83,7 +83,7 @@ def train(
         call = done or any(_passed(before, now, every) for every in stops)
         if not (log or call or asked):
             continue
-        _wait(trainer)
+        wait_for(trainer)
         clock.stop(step_images)
         step_images = 0
         if log:
@@ -122,7 +122,8 @@ def _passed(before: int, now: int, every: int) -> bool:
     return every > 0 and now // every > before // every
 
 
-def _wait(trainer: Trainer) -> None:
+def wait_for(trainer: Trainer) -> None:
+    """Return when the device has done all its steps."""
     device = next(trainer.network.parameters()).device
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -14,7 +14,7 @@ from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.training.diverged import Diverged
-from ddpm_exp.training.loop import Callbacks, train
+from ddpm_exp.training.loop import Callbacks, train, wait_for
 from ddpm_exp.training.out_of_memory import NoRoomError
 from ddpm_exp.training.state import to_checkpoint
 from ddpm_exp.training.stopping import Early
@@ -227,7 +227,9 @@ class Sitting:
         return {"val/denoising_fall_per_epoch": (points[0][1] - now) / (images / self._prepared.units.images_per_epoch)}
 
     def _checkpoint(self, *, last: bool = True) -> None:
-        trainer, began = self._runtime.trainer, time.perf_counter()
+        trainer = self._runtime.trainer
+        wait_for(trainer)  # steps that the device has yet to do are not what a checkpoint costs
+        began = time.perf_counter()
         facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
         if trainer.spread:
             lead(trainer.ranks, "checkpoint")
