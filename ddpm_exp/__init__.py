@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ddpm_exp.spec.diffusion import Diffusion
     from ddpm_exp.spec.evaluation import FID, Evaluation
     from ddpm_exp.spec.experiment import Experiment
-    from ddpm_exp.spec.hardware import Hardware
+    from ddpm_exp.spec.hardware import Gpu, Hardware, add_gpu
     from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
     from ddpm_exp.spec.phases import Phase
     from ddpm_exp.spec.sampling import Sampling
@@ -36,7 +36,7 @@ _HOMES = {
     "spec.diffusion": ("Diffusion",),
     "spec.evaluation": ("FID", "Evaluation"),
     "spec.experiment": ("Experiment",),
-    "spec.hardware": ("Hardware",),
+    "spec.hardware": ("Gpu", "Hardware", "add_gpu"),
     "spec.phases": ("Phase",),
     "spec.scaling": ("scaled_rate",),
     "spec.stopping": ("EarlyStopping",),
@@ -67,6 +67,7 @@ __all__ = [
     "Experiment",
     "FashionMNIST",
     "Gaussians",
+    "Gpu",
     "Hardware",
     "ImageCondition",
     "ImageFolder",
@@ -82,6 +83,7 @@ __all__ = [
     "Training",
     "UNet",
     "Unconditional",
+    "add_gpu",
     "metric",
     "scaled_rate",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,52 +27,61 @@ def check(file: str | Path, overrides: Sequence[str] = (), gpus: Sequence[str] =
     from ddpm_exp.loading.loaded import load_experiment, resolve
 
     loaded = load_experiment(resolve(str(file)), overrides)
+    names = _gpu_names(gpus)
     # After loading: planning takes torch, and a mistake in the file is told without waiting for it.
     from ddpm_exp.workflow.check import check as check_loaded
 
-    return check_loaded(loaded, gpus)
+    return check_loaded(loaded, names)
 
 
 def check_all(files: Sequence[str], overrides: Sequence[str], gpus: Sequence[str]) -> list[tuple[str, Checked | UserError]]:
-    """Every file with what was found or what is wrong with it; a failing file does not stop the others."""
+    """Every file with what was found or what is wrong with it; a failing file does not stop the others.
+
+    A GPU that none of the files adds and that the catalogue lacks is a mistake of the command: raises `UserError`.
+    """
+    from ddpm_exp.loading.loaded import load_experiment, resolve
     from ddpm_exp.spec.errors import UserError
 
+    for file in files:
+        with suppress(UserError):  # told below; here, what the files add to the catalogue counts
+            load_experiment(resolve(file), overrides)
+    names = _gpu_names(gpus)
     results: list[tuple[str, Checked | UserError]] = []
     for file in files:
         try:
-            results.append((file, check(file, overrides, gpus)))
+            results.append((file, check(file, overrides, names)))
         except UserError as error:
             results.append((file, error))
     return results
 
 
-def _gpu_names(asked: Sequence[str] | None) -> list[str]:
+def _gpu_names(asked: Sequence[str]) -> list[str]:
     """Catalogue names of `--gpu A --gpu B` or `--gpu A,B`, each once. Raises `UserError` for an unknown one."""
     import difflib
 
     from ddpm_exp.spec.errors import UserError
-    from ddpm_exp.spec.hardware import GPU_NAMES, find_gpu
+    from ddpm_exp.spec.hardware import find_gpu, gpu_names
 
     names: list[str] = []
-    for word in (part.strip() for text in asked or GPUS for part in text.split(",")):
+    for word in (part.strip() for text in asked for part in text.split(",")):
         try:
             names.append(find_gpu(word).name)
         except KeyError:
-            near = difflib.get_close_matches(word.upper(), GPU_NAMES, n=1)
-            fix = f"did you mean '{near[0]}'?" if near else "choose one of these"
-            raise UserError(f"a GPU is one of {', '.join(GPU_NAMES)}", field="--gpu", value=word, fix=fix) from None
+            near = difflib.get_close_matches(word.upper(), gpu_names(), n=1)
+            fix = f"did you mean '{near[0]}'?" if near else "choose one of these, or add yours in the experiment file: add_gpu(Gpu(...))"
+            raise UserError(f"a GPU is one of {', '.join(gpu_names())}", field="--gpu", value=word, fix=fix) from None
     return list(dict.fromkeys(names))
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Experiment words and overrides, told apart by the equals sign."""
     from ddpm_exp.spec.errors import UserError
-    from ddpm_exp.spec.hardware import GPU_NAMES
+    from ddpm_exp.spec.hardware import gpu_names
 
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     files = [word for word in words if word not in overrides]
     for word in files:
-        if word.upper() in (name.upper() for name in GPU_NAMES) and not Path(word).exists():
+        if word.upper() in (name.upper() for name in gpu_names()) and not Path(word).exists():
             raise UserError("a GPU is named by an option", field=word, fix=f"write --gpu {word}")
     if not files:
         raise UserError("nothing to check", field="FILE", fix="name an experiment: ddpm-exp check experiments/quickstart.py")
@@ -113,7 +123,7 @@ def command(
     from ddpm_exp.spec.errors import UserError
 
     files, overrides = _split(words)
-    results = check_all(files, overrides, _gpu_names(gpu))
+    results = check_all(files, overrides, gpu or GPUS)
     wrong = [result for _, result in results if isinstance(result, UserError)]
     if as_json:
         documents = [
@@ -171,9 +181,12 @@ def _print(screen: Console, checked: Checked) -> None:
         if checked.changes:
             screen.print(changes_table(checked.changes, loaded.baseline.id, loaded.id))
     screen.print(_plans(checked))
-    notes = [row.gpu for row in checked.plans if row.plan is not None and row.gpu.note]
-    for gpu in notes:
-        say(screen, f"{gpu.name}: {gpu.note}", "dim")
+    notes: dict[str, list[str]] = {}
+    for row in checked.plans:
+        if row.plan is not None and row.gpu.note:
+            notes.setdefault(row.gpu.note, []).append(row.gpu.name)
+    for note, names in notes.items():
+        say(screen, f"{', '.join(names)}: {note}", "dim")
     for place in checked.places:
         say(screen, place)
     if phases := in_words(loaded.experiment.training):

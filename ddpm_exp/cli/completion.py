@@ -53,6 +53,6 @@ def overrides(incomplete: str) -> list[str]:
 
 def gpus(incomplete: str) -> list[str]:
     """Names of the GPU catalogue."""
-    from ddpm_exp.spec.hardware import GPU_NAMES
+    from ddpm_exp.spec.hardware import gpu_names
 
-    return [name for name in GPU_NAMES if name.lower().startswith(incomplete.lower())]
+    return [name for name in gpu_names() if name.lower().startswith(incomplete.lower())]

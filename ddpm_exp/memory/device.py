@@ -11,12 +11,12 @@ import psutil
 import torch
 
 from ddpm_exp.spec.errors import RunError
-from ddpm_exp.spec.hardware import CATALOGUE, GIB, Gpu, find_gpu
+from ddpm_exp.spec.hardware import GIB, Gpu, catalogue, find_gpu
 
 Facts = dict[str, str | int | float]
 
-_FAMILIES = {gpu.name: gpu.name.split("-")[0] for gpu in CATALOGUE if gpu.name != "cpu"}
-"""Catalogue name to the word that drivers put into a device's name: `A100-40` is an `NVIDIA A100-SXM4-40GB`."""
+_OTHERS = frozenset({"TI", "D", "SUPER", "LAPTOP", "MOBILE"})
+"""Words after a family's name that make it another GPU, with other rates."""
 
 
 def this_machine() -> tuple[Gpu, Literal["cpu", "cuda"], Facts]:
@@ -29,7 +29,8 @@ def this_machine() -> tuple[Gpu, Literal["cpu", "cuda"], Facts]:
         return row, "cpu", {"gpu": "none", "torch": torch.__version__, "memory_bytes": row.usable_bytes}
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     capability = (properties.major, properties.minor)
-    _require_kernels(properties.name, capability)
+    if torch.version.hip is None:  # ROCm names architectures otherwise, and its builds are for few GPUs
+        _require_kernels(properties.name, capability)
     facts: Facts = {
         "gpu": properties.name,
         "driver": _driver(),
@@ -44,14 +45,21 @@ def this_machine() -> tuple[Gpu, Literal["cpu", "cuda"], Facts]:
 def gpu_of(name: str, total_bytes: int, capability: tuple[int, int]) -> Gpu:
     """The catalogue's row for a device that its driver calls `name`, with the bytes it reports.
 
-    Where none is within 15 % of its memory and of its family: a row of its own, whose rates are 0 (unknown).
+    A row's family is its name up to the first hyphen, and stands as whole words in a device's: `A100-40` is an
+    `NVIDIA A100-SXM4-40GB`, `RTX 4090` an `NVIDIA GeForce RTX 4090`, and an `NVIDIA A10G` is no `A10`. Where none is within 15 %
+    of its memory and of its family: a row of its own, whose rates are 0 (unknown).
     """
     words = name.upper().replace("-", " ").split()
-    rows = [row for row in CATALOGUE if _FAMILIES.get(row.name, "-") in words and row.capability == capability]
+    rows = [row for row in catalogue() if row.capability == capability and _is_of(row.name.upper().split("-")[0].split(), words)]
     for row in sorted(rows, key=lambda row: abs(row.usable_bytes - total_bytes)):
         if abs(row.usable_bytes - total_bytes) <= 0.15 * row.usable_bytes:
             return row._replace(usable_bytes=total_bytes)
     return Gpu(name, total_bytes, capability, 0.0, 0.0, 0.0, f"not in the catalogue; {total_bytes / GIB:.1f} GiB as reported")
+
+
+def _is_of(family: list[str], words: list[str]) -> bool:
+    ends = [start + len(family) for start in range(len(words)) if words[start : start + len(family)] == family]
+    return any(end == len(words) or words[end] not in _OTHERS for end in ends)
 
 
 def supports(architectures: list[str], capability: tuple[int, int]) -> bool:

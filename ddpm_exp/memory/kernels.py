@@ -71,7 +71,7 @@ def kernels_of(gpu: Gpu, precision: Precision, *, fused_norms: bool = False) -> 
     """
     half = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     cuda = is_cuda(gpu)
-    fused = fused_norms and gpu.capability >= OLDEST
+    fused = fused_norms and gpu.maker == "NVIDIA" and gpu.capability >= OLDEST
     return Kernels(
         half=half,
         fused_heads=_fused_heads(gpu, precision),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ddpm_exp.memory.estimate import budget, estimate
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.hardware import CATALOGUE, Gpu
+from ddpm_exp.spec.hardware import Gpu, catalogue
 from ddpm_exp.spec.training import Precision
 
 
@@ -129,7 +129,7 @@ def _model(now: _Change, note: str, **changes: Any) -> Iterator[_Change]:
 
 def _larger_gpu(experiment: Experiment, gpu: Gpu, precision: Precision) -> Iterator[Remedy]:
     """The smallest GPU of the catalogue that holds the experiment unchanged."""
-    larger = (row for row in CATALOGUE if row.usable_bytes > gpu.usable_bytes and precision in row.precisions and row.name != "cpu")
+    larger = (row for row in catalogue() if row.usable_bytes > gpu.usable_bytes and precision in row.precisions and row.name != "cpu")
     for row in sorted(chain(larger), key=lambda row: row.usable_bytes):
         found = _first_that_fits(iter((_Change(f"--gpu {row.name}", "nothing changes", experiment, precision),)), row)
         if found:

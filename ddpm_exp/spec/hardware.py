@@ -1,13 +1,15 @@
-"""The GPU catalogue, and on which machine an experiment means to run. Never asks a device."""
+"""The GPU catalogue, which experiment files may add to, and on which machine an experiment means to run. Never asks a device."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 
 from ddpm_exp.spec.base import Spec, broken
+from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.training import Precision
 
 GIB = 1024**3
@@ -18,17 +20,19 @@ class Gpu(NamedTuple):
 
     name: str
     usable_bytes: int
-    """Memory as the driver reports it, before any context."""
+    """What the driver gives to processes before any context, ECC taken off: torch's `total_memory`. nvidia-smi's total is up to
+    2 % more on some."""
     capability: tuple[int, int]
-    """CUDA compute capability."""
+    """CUDA compute capability; of an AMD GPU what torch reports in its place."""
     fp32_tflops: float
     """Peak dense rate without matrix units, TFLOP/s."""
     half_tflops: float
-    """Peak dense rate of 16-bit matrix products, TFLOP/s; equals `fp32_tflops` where there are no matrix units."""
+    """Peak dense rate of 16-bit matrix products summed in fp32, TFLOP/s; equals `fp32_tflops` where there are no matrix units."""
     bandwidth_gbs: float
     """Device memory bandwidth, GB/s."""
     note: str = ""
     """What a user must know before renting it."""
+    maker: Literal["NVIDIA", "AMD"] = "NVIDIA"
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -46,31 +50,92 @@ class Gpu(NamedTuple):
         return "fp32"
 
 
-_VOLTA = "PyPI's torch 2.11 and newer carry no kernels for it (sm_70): install an older build or one from source"
+_VOLTA = (
+    "needs torch 2.10 or older, or a CUDA 12.6 build (download.pytorch.org/whl/cu126): "
+    "PyPI's torch 2.11 and newer carry no kernels for it (sm_70)"
+)
+_BLACKWELL = "needs torch 2.7 or newer built for CUDA 12.8 or newer (sm_120)"
+_ROCM = "needs torch for ROCm, on which the fused kernels, captured graphs and estimates here are untested"
 
 CATALOGUE: tuple[Gpu, ...] = (
     Gpu("cpu", 8 * GIB, (0, 0), 0.1, 0.1, 20.0, "no GPU: small networks only"),
     Gpu("T4", int(14.75 * GIB), (7, 5), 8.1, 65.0, 320.0),
     Gpu("V100-16", int(15.77 * GIB), (7, 0), 15.7, 125.0, 900.0, _VOLTA),
     Gpu("V100-32", int(31.74 * GIB), (7, 0), 15.7, 125.0, 900.0, _VOLTA),
+    Gpu("A10", int(22.06 * GIB), (8, 6), 31.2, 125.0, 600.0),
+    Gpu("A10G", int(22.06 * GIB), (8, 6), 31.5, 70.0, 600.0),
+    Gpu("L4", int(22.03 * GIB), (8, 9), 30.3, 121.0, 300.0),
+    Gpu("RTX 3090", int(23.57 * GIB), (8, 6), 35.6, 71.0, 936.0),
+    Gpu("RTX 4090", int(23.52 * GIB), (8, 9), 82.6, 165.2, 1008.0),
+    Gpu("RTX 5090", int(31.36 * GIB), (12, 0), 104.8, 209.5, 1792.0, _BLACKWELL),
     Gpu("A100-40", int(39.39 * GIB), (8, 0), 19.5, 312.0, 1555.0),
     Gpu("A100-80", int(79.15 * GIB), (8, 0), 19.5, 312.0, 2039.0),
     Gpu("H100", int(79.1 * GIB), (9, 0), 66.9, 989.0, 3350.0),
+    Gpu("H200", int(139.8 * GIB), (9, 0), 66.9, 989.0, 4800.0),
+    Gpu("MI300X", int(191.69 * GIB), (9, 4), 163.4, 1307.4, 5300.0, _ROCM, "AMD"),
 )
-"""Datasheet rates and the memory that drivers report. A new GPU is one more row."""
+"""Datasheet rates and the memory that drivers report. A new GPU is one more row, or a line in an experiment file: `add_gpu`."""
 
-_ALIASES = {"V100": "V100-32", "A100": "A100-40", "CPU": "cpu"}
+_ALIASES = {"v100": "v10032", "a100": "a10040", "3090": "rtx3090", "4090": "rtx4090", "5090": "rtx5090"}
 
-GPU_NAMES: tuple[str, ...] = tuple(gpu.name for gpu in CATALOGUE)
+_added: dict[str, Gpu] = {}
+"""Rows of this process's experiment files, by spelling."""
+
+
+def catalogue() -> tuple[Gpu, ...]:
+    """`CATALOGUE` and the rows that experiment files have added."""
+    return (*CATALOGUE, *_added.values())
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of all rows, in the catalogue's order."""
+    return tuple(gpu.name for gpu in catalogue())
 
 
 def find_gpu(name: str) -> Gpu:
-    """The row called `name` (`V100` means 32 GB and `A100` 40 GB, as Colab rents them). Raises KeyError."""
-    wanted = _ALIASES.get(name.upper(), name).lower()
-    for gpu in CATALOGUE:
-        if gpu.name.lower() == wanted:
+    """The row called `name`, whatever its capitals, spaces and hyphens (`V100` means 32 GB and `A100` 40 GB, as Colab rents
+    them). Raises KeyError."""
+    spelling = _spelling(name)
+    wanted = _ALIASES.get(spelling, spelling)
+    for gpu in catalogue():
+        if _spelling(gpu.name) == wanted:
             return gpu
     raise KeyError(name)
+
+
+def add_gpu(gpu: Gpu) -> Gpu:
+    """Add a row for this process; `hardware.gpu` and `--gpu` then know it. Written above the experiment in its file:
+
+        add_gpu(Gpu("L40S", int(44.4 * 2**30), (8, 9), fp32_tflops=91.6, half_tflops=362.0, bandwidth_gbs=864.0))
+
+    The same row may be added again. Raises UserError for a name that is taken by other values, and for values that no GPU has.
+    """
+    field = f"add_gpu({gpu.name!r})"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]*", str(gpu.name)):
+        fix = "name it like 'L40S' or 'RTX 6000-48'"
+        raise UserError("a GPU's name is of letters, digits, spaces, hyphens and dots", field="add_gpu", value=gpu.name, fix=fix)
+    rates = (gpu.fp32_tflops, gpu.half_tflops, gpu.bandwidth_gbs)
+    if not isinstance(gpu.usable_bytes, int) or gpu.usable_bytes < GIB:
+        fix = "write the driver's GiB like int(44.4 * 2**30)"
+        raise UserError("memory is a whole number of bytes, 1 GiB or more", field=field, value=gpu.usable_bytes, fix=fix)
+    if not (len(gpu.capability) == 2 and all(isinstance(part, int) for part in gpu.capability) and gpu.capability >= (5, 0)):
+        fix = "write it like (8, 9); torch.cuda.get_device_capability() tells it"
+        raise UserError("the compute capability is two whole numbers, (5, 0) or later", field=field, value=gpu.capability, fix=fix)
+    if not all(isinstance(rate, int | float) and 0 < rate < float("inf") for rate in rates):
+        raise UserError("rates are more than 0", field=field, value=rates, fix="take them from the GPU's data sheet, in TFLOP/s and GB/s")
+    try:
+        there = find_gpu(gpu.name)
+    except KeyError:
+        _added[_spelling(gpu.name)] = gpu
+        return gpu
+    if there != gpu:
+        fix = f"give it another name, such as {gpu.name + '-own'!r}"
+        raise UserError(f"the catalogue has a {there.name} with other values", field="add_gpu", value=gpu.name, fix=fix)
+    return there
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"[ _-]", "", name).lower()
 
 
 class Hardware(Spec):
@@ -132,9 +197,9 @@ class Hardware(Spec):
                 find_gpu(self.gpu)
             except KeyError:
                 raise broken(
-                    f"a GPU is one of {', '.join(GPU_NAMES)}",
+                    f"a GPU is one of {', '.join(gpu_names())}",
                     field="gpu",
                     value=self.gpu,
-                    fix="choose one of these, or add a row to ddpm_exp/spec/hardware.py",
+                    fix="choose one of these, or add yours above the experiment: add_gpu(Gpu(...))",
                 ) from None
         return self

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ddpm_exp.spec.errors import UserError, UserErrors
 from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import find_gpu
 
 Tree = dict[str, Any]
 
@@ -23,12 +24,23 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
     experiment has, values that are none of theirs, and rules that they break together.
     """
     tree = _nested(config)
+    _forget_unknown_gpu(tree)
     try:
         # As JSON, in which a list is a tuple; in Python's own types the strict spec would refuse it.
         return Experiment.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         mistakes = [_mistake(detail, tree) for detail in error.errors(include_url=False)]
         raise mistakes[0] if len(mistakes) == 1 else UserErrors(mistakes) from None
+
+
+def _forget_unknown_gpu(tree: Tree) -> None:
+    """A GPU that the run's own file added to the catalogue is unknown where only the record is read, and decides nothing there."""
+    hardware = tree.get("hardware")
+    if isinstance(hardware, dict) and isinstance(hardware.get("gpu"), str):
+        try:
+            find_gpu(hardware["gpu"])
+        except KeyError:
+            hardware["gpu"] = None
 
 
 def _nested(config: Mapping[str, Any]) -> Tree:

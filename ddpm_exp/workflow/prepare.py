@@ -23,7 +23,7 @@ from ddpm_exp.spec.condition import Condition, parts_of
 from ddpm_exp.spec.data import Data
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.hardware import GPU_NAMES, Gpu, Hardware, find_gpu
+from ddpm_exp.spec.hardware import Gpu, Hardware, find_gpu, gpu_names
 from ddpm_exp.spec.identity import science_hash
 from ddpm_exp.spec.phases import phase_ends
 from ddpm_exp.spec.plan import Plan
@@ -82,7 +82,7 @@ def find_machine(options: RunOptions) -> Machine:
         wanted = find_gpu(options.gpu)
     except KeyError:
         raise UserError(
-            f"a GPU is one of {', '.join(GPU_NAMES)}", field="--gpu", value=options.gpu, fix="choose one of these"
+            f"a GPU is one of {', '.join(gpu_names())}", field="--gpu", value=options.gpu, fix="choose one of these"
         ) from None
     if wanted.name == "cpu":
         limit = gpu if device == "cpu" else wanted

@@ -1,0 +1,208 @@
+"""How much memory do trainings really take of a GPU, beside what was estimated of them without one?
+
+    python benchmarks/memory_truth.py --predict --out predicted.json                  # anywhere: estimates alone, no device
+    python benchmarks/memory_truth.py --predicted predicted.json --out memory_truth.json     # GPUs: the truth beside them
+
+Each configuration of memory_cases.py trains some whole steps as `run` does, on random images, in a process of its own that has
+the GPU to itself (imports overlap), then draws one batch as an evaluation would, at one step. "process_bytes" is what the device
+has in use beyond what it had in use before the process came: the allocator's peak and all that CUDA and libraries take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import torch
+from memory_cases import CASES, FOLDER_IMAGES, Case
+
+from ddpm_exp.data.datasets import load
+from ddpm_exp.data.examples import Examples, Splits, split
+from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.memory.estimate import estimate
+from ddpm_exp.memory.plan import plan as make_plan
+from ddpm_exp.spec.data import family_of, shape_of, training_images
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import find_gpu
+from ddpm_exp.workflow.assemble import assemble
+from ddpm_exp.workflow.options import RunOptions
+from ddpm_exp.workflow.prepare import Prepared, find_machine, lengths
+
+STEPS = 4
+
+
+def predicted(case: Case, gpu: str) -> dict[str, Any]:
+    """The estimate, which asks no device."""
+    experiment = case.experiment
+    found = estimate(experiment, find_gpu(gpu), experiment.training.precision, case.micro_batch)
+    return {"experiment": case.name, "gpu": gpu, **found.to_json()}
+
+
+def splits_of(experiment: Experiment) -> Splits:
+    """Random images of the experiment's shape and number, or its own data where that is made up anyway."""
+    if family_of(experiment.data) != "image":
+        return load(experiment.data, experiment.condition)
+    generator, count = torch.Generator().manual_seed(0), training_images(experiment.data) or FOLDER_IMAGES
+    pixels = torch.randint(0, 256, (count + 256, *shape_of(experiment.data)), generator=generator, dtype=torch.uint8)
+    labels, names = torch.arange(len(pixels)) % 10, tuple("abcdefghij")
+    return split(Examples(pixels[:count], labels[:count], names), Examples(pixels[count:], labels[count:], names))
+
+
+def measured(case: Case) -> dict[str, Any]:
+    """The truth about one configuration, from a process that has done nothing else yet."""
+    experiment = case.experiment
+    splits = splits_of(experiment)
+    loaded = Loaded(experiment, "case", "case", "Case", Path("case.py"), {}, None, {}, ())
+    plan = make_plan(experiment, find_gpu("H100"), device="cuda")  # before the device is taken: it asks none
+    with device_alone():
+        machine = find_machine(RunOptions())
+        prepared = Prepared(loaded, machine, plan, splits, lengths(experiment, len(splits.train)), "")
+        runtime = assemble(prepared, seed=0)
+        found: dict[str, Any] = {
+            "experiment": case.name,
+            "device": torch.cuda.get_device_name(),
+            "parameters": runtime.parameters,
+            "built_bytes": _in_use(),
+        }
+        for _ in range(STEPS):
+            runtime.trainer.step()
+        torch.cuda.synchronize()
+        found["training"] = _in_use()
+        count = runtime.artist.batch
+        numbers = torch.arange(count)
+        artist = runtime.artist
+        object.__setattr__(artist, "sampling", artist.sampling.but(steps=1))
+        artist.draw(runtime.averaged(), splits.train.batch(numbers % len(splits.train)), numbers, held_out=False)
+        torch.cuda.synchronize()
+        found["drawing"] = _in_use() | {"images": count}
+        found["loss"] = runtime.trainer.statistics.read()[0]["train/loss"]
+        found["retries"] = torch.cuda.memory_stats().get("num_alloc_retries", 0)
+    return found
+
+
+def _in_use() -> dict[str, int]:
+    torch.cuda.synchronize()
+    free, total = torch.cuda.mem_get_info()
+    reserved_now = torch.cuda.memory_reserved()
+    reserved = torch.cuda.max_memory_reserved()
+    outside = total - free - reserved_now
+    found = {
+        "allocated_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": reserved,
+        "reserved_now_bytes": reserved_now,
+        "outside_bytes": outside,
+        "process_bytes": reserved + outside,
+    }
+    torch.cuda.reset_peak_memory_stats()
+    return found
+
+
+@contextmanager
+def device_alone() -> Iterator[None]:
+    """Nobody else measures on this GPU meanwhile."""
+    path = os.environ.get("GPU_LOCK", "")
+    if not path:
+        yield
+        return
+    with Path(path).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
+    """A case in a process of its own; without a lock it only warms the compiler's cache, beside others."""
+    held = "" if lock is None else f"{lock}.{gpu}"
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu), "GPU_LOCK": held}
+    command = [sys.executable, "-W", "ignore", __file__, "--one", str(number)]
+    try:
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    except subprocess.TimeoutExpired:
+        return {"experiment": CASES[number].name, "failed": "took longer than 240 s"}
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
+    if answer.returncode or not lines:
+        return {"experiment": CASES[number].name, "failed": answer.stderr[-600:]}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
+def all_of(numbers: Sequence[int], gpus: int, out: Path, seconds: float, about: dict[str, Any]) -> None:
+    """The truth about all, written as it comes. What is to be compiled is compiled first, by processes that do not count."""
+    free: Queue[int] = Queue()
+    for gpu in [*range(gpus)] * 3:
+        free.put(gpu)
+    began, records = time.monotonic(), list[dict[str, Any]]()
+    estimates = {each["experiment"]: each for each in about.pop("predicted")}
+    compiled = [number for number in numbers if CASES[number].hardware.get("compile")]
+
+    def work(number: int, lock: Path | None) -> None:
+        if time.monotonic() - began > seconds:
+            return
+        gpu = free.get()
+        try:
+            found = one(number, gpu, lock)
+        finally:
+            free.put(gpu)
+        print(f"{time.monotonic() - began:5.0f} s  {found['experiment']}: {found.get('failed') or found['drawing']}", flush=True)
+        if lock is not None:
+            about.setdefault("device", found.get("device"))
+            records.extend(joined(estimates.get(found["experiment"], {}), found))
+            out.write_text(json.dumps(about | {"records": records}, indent=1) + "\n")
+
+    lock = out.with_suffix(".lock")
+    for some, held in (([n for n in numbers if n not in compiled], lock), (compiled, None), (compiled, lock)):
+        with ThreadPoolExecutor(3 * gpus) as pool:
+            for done in [pool.submit(work, number, held) for number in some]:
+                done.result()
+    for path in out.parent.glob(f"{lock.name}*"):
+        path.unlink()
+
+
+def joined(estimated: dict[str, Any], found: dict[str, Any]) -> list[dict[str, Any]]:
+    """One record for training, and one for drawing after it: a process keeps the larger of the two."""
+    if "failed" in found:
+        return [found]
+    about = {"experiment": found["experiment"], "parameters": found["parameters"]}
+    records = []
+    for mode, predicted_bytes in (("training", estimated.get("training_bytes")), ("drawing", estimated.get("sampling_bytes"))):
+        records.append({**about, "mode": mode, "predicted_bytes": predicted_bytes, **found[mode]})
+    return records
+
+
+def main() -> None:
+    """Estimate, or measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--predict", action="store_true")
+    parser.add_argument("--gpu", default="H100", help="to estimate for")
+    parser.add_argument("--predicted", type=Path)
+    parser.add_argument("--one", type=int)
+    parser.add_argument("--only", default="", help="configurations with this in their name")
+    parser.add_argument("--seconds", type=float, default=900.0, help="after which no further one begins")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    if given.one is not None:
+        print(json.dumps(measured(CASES[given.one])))
+        return
+    numbers = [number for number, case in enumerate(CASES) if given.only in case.name]
+    about: dict[str, Any] = {"torch": torch.__version__, "python": sys.version.split()[0]}
+    if given.predict:
+        found = [predicted(CASES[number], given.gpu) for number in numbers]
+        given.out.write_text(json.dumps(about | {"predicted": found}, indent=1) + "\n")
+        return
+    about |= {"cuda": torch.version.cuda}
+    about["predicted"] = json.loads(given.predicted.read_text())["predicted"] if given.predicted else []
+    all_of(numbers, torch.cuda.device_count(), given.out, given.seconds, about)
+
+
+if __name__ == "__main__":
+    main()
