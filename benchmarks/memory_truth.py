@@ -136,10 +136,10 @@ def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
     return found
 
 
-def all_of(numbers: Sequence[int], gpus: int, out: Path, seconds: float, about: dict[str, Any]) -> None:
+def all_of(numbers: Sequence[int], gpus: list[int], out: Path, seconds: float, about: dict[str, Any]) -> None:
     """The truth about all, written as it comes. What is to be compiled is compiled first, by processes that do not count."""
     free: Queue[int] = Queue()
-    for gpu in [*range(gpus)] * 3:
+    for gpu in gpus * 3:
         free.put(gpu)
     began, records = time.monotonic(), list[dict[str, Any]]()
     estimates = {each["experiment"]: each for each in about.pop("predicted")}
@@ -161,7 +161,7 @@ def all_of(numbers: Sequence[int], gpus: int, out: Path, seconds: float, about: 
 
     lock = out.with_suffix(".lock")
     for some, held in (([n for n in numbers if n not in compiled], lock), (compiled, None), (compiled, lock)):
-        with ThreadPoolExecutor(3 * gpus) as pool:
+        with ThreadPoolExecutor(3 * len(gpus)) as pool:
             for done in [pool.submit(work, number, held) for number in some]:
                 done.result()
     for path in out.parent.glob(f"{lock.name}*"):
@@ -184,16 +184,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--predict", action="store_true")
     parser.add_argument("--gpu", default="H100", help="to estimate for")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[0], help="to measure on, by number")
     parser.add_argument("--predicted", type=Path)
     parser.add_argument("--one", type=int)
     parser.add_argument("--only", default="", help="configurations with this in their name")
+    parser.add_argument("--not-compiled", action="store_true", help="leave out what torch.compile takes minutes for")
     parser.add_argument("--seconds", type=float, default=900.0, help="after which no further one begins")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.one is not None:
         print(json.dumps(measured(CASES[given.one])))
         return
-    numbers = [number for number, case in enumerate(CASES) if given.only in case.name]
+    numbers = [
+        number
+        for number, case in enumerate(CASES)
+        if given.only in case.name and not (given.not_compiled and case.hardware.get("compile"))
+    ]
     about: dict[str, Any] = {"torch": torch.__version__, "python": sys.version.split()[0]}
     if given.predict:
         found = [predicted(CASES[number], given.gpu) for number in numbers]
@@ -201,7 +207,7 @@ def main() -> None:
         return
     about |= {"cuda": torch.version.cuda}
     about["predicted"] = json.loads(given.predicted.read_text())["predicted"] if given.predicted else []
-    all_of(numbers, torch.cuda.device_count(), given.out, given.seconds, about)
+    all_of(numbers, given.gpus, given.out, given.seconds, about)
 
 
 if __name__ == "__main__":
