@@ -1,30 +1,22 @@
-"""Data sets to batches on the device: range [-1, 1] or scaled, stateless order, conditions, and back to the data's units."""
+"""Data sets to batches on the device: range [-1, 1] or scaled, stateless order, conditions, and back to the data's units.
 
-from ddpm_exp.data.batches import Batches
-from ddpm_exp.data.codec import Codec
-from ddpm_exp.data.conditions import Conditions, build_conditions
-from ddpm_exp.data.datasets import load, require
-from ddpm_exp.data.examples import Batch, Examples, Facts, Splits
-from ddpm_exp.data.order import Draw, index_of, order
-from ddpm_exp.data.pixels import assert_model_range, to_model_range, to_uint8
-from ddpm_exp.data.shapes import shape_of
+The names here are loaded on first use: some files beside this one are for those who must not take torch.
+"""
 
-__all__ = [
-    "Batch",
-    "Batches",
-    "Codec",
-    "Conditions",
-    "Draw",
-    "Examples",
-    "Facts",
-    "Splits",
-    "assert_model_range",
-    "build_conditions",
-    "index_of",
-    "load",
-    "order",
-    "require",
-    "shape_of",
-    "to_model_range",
-    "to_uint8",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ddpm_exp.data.datasets import load as load
+    from ddpm_exp.data.datasets import require as require
+    from ddpm_exp.data.shapes import shape_of as shape_of
+
+_HOMES = {"load": "datasets", "require": "datasets", "shape_of": "shapes"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ddpm_exp.data' has no attribute {name!r}")
+    return getattr(import_module(f"ddpm_exp.data.{_HOMES[name]}"), name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,14 +11,13 @@ import psutil
 import torch
 
 from ddpm_exp.data.examples import Examples
+from ddpm_exp.data.image_files import SUFFIXES, image_files
 from ddpm_exp.data.image_values import FILE, read_values
 from ddpm_exp.data.square import square_pixels
 from ddpm_exp.data.stored import Stored
 from ddpm_exp.spec.condition import PIXEL_VALUES
 from ddpm_exp.spec.data import ImageFolder
 from ddpm_exp.spec.errors import UserError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def require_images(data: ImageFolder) -> Path:
@@ -28,7 +26,7 @@ def require_images(data: ImageFolder) -> Path:
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise _wrong(data, f"the folder of images {what} (seen from {Path.cwd()})", "write the path of an existing folder")
-    if next(_files(root), None) is None:
+    if next(image_files(root), None) is None:
         raise _wrong(data, "the folder holds no image", f"put images into it; these are read: {', '.join(SUFFIXES)}")
     return root
 
@@ -64,7 +62,7 @@ def index_folder(data: ImageFolder) -> tuple[Stored, Stored]:
 
 def _ordered(data: ImageFolder) -> tuple[Path, list[str]]:
     root = require_images(data)
-    paths = sorted(_files(root), key=place_of)
+    paths = sorted(image_files(root), key=place_of)
     if len(paths) < 2:
         raise _wrong(data, "the folder holds a single image, but one is needed to train on and one to hold out", "add images")
     return root, paths
@@ -74,22 +72,6 @@ def beside(data: ImageFolder) -> bytes:
     """What lies in the folder with the images and belongs to the data: the bytes of its values.csv, if there is one."""
     path = Path(data.root).expanduser() / FILE
     return path.read_bytes() if path.is_file() else b""
-
-
-def _files(root: Path) -> Iterator[str]:
-    """Relative paths, with forward slashes, of every image below `root`. Hidden files and folders are left out; links to
-    folders are followed, each folder once."""
-    seen: set[tuple[int, int]] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116 - os.walk gives text
-        if (status.st_dev, status.st_ino) in seen:
-            below.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root).as_posix()
 
 
 def _decode(data: ImageFolder, root: Path, paths: list[str]) -> torch.Tensor:

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from ddpm_exp.data.folder import SUFFIXES, held_out_of, place_of
+from ddpm_exp.data.folder import held_out_of, place_of
+from ddpm_exp.data.image_files import SUFFIXES
 from ddpm_exp.data.shard_files import plain_tar
 from ddpm_exp.data.shard_names import shards_of
 from ddpm_exp.data.stored import Stored

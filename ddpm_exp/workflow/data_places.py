@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import psutil
 
-from ddpm_exp.data.datasets import index_files
 from ddpm_exp.data.place import in_words, room_for
 from ddpm_exp.data.shard_files import is_plain_here
 from ddpm_exp.data.shard_names import shards_of
-from ddpm_exp.memory.kernels import is_cuda
 from ddpm_exp.spec.data import ImageFolder, Shards
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
@@ -22,6 +20,10 @@ def places_of(experiment: Experiment, gpus: Sequence[Gpu]) -> tuple[str, ...]:
     data, hardware = experiment.data, experiment.hardware
     if not isinstance(data, ImageFolder | Shards):
         return ()
+    # Here, since they take torch: what is not here is told without it.
+    from ddpm_exp.data.datasets import index_files
+    from ddpm_exp.memory.kernels import is_cuda
+
     try:
         if isinstance(data, Shards) and not _is_indexed_quickly(data):
             return ("data: its size is known once the shards are unpacked or fetched, which a run does first",)
