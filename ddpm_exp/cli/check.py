@@ -68,7 +68,11 @@ def _gpu_names(asked: Sequence[str]) -> list[str]:
             names.append(find_gpu(word).name)
         except KeyError:
             near = difflib.get_close_matches(word.upper(), gpu_names(), n=1)
-            fix = f"did you mean '{near[0]}'?" if near else "choose one of these, or add yours in the experiment file: add_gpu(Gpu(...))"
+            fix = (
+                f"did you mean '{near[0]}'?"
+                if near
+                else "choose one of these, or add yours in the experiment file: add_gpu(Gpu(...))"
+            )
             raise UserError(f"a GPU is one of {', '.join(gpu_names())}", field="--gpu", value=word, fix=fix) from None
     return list(dict.fromkeys(names))
 

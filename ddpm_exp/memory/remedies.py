@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -129,9 +128,11 @@ def _model(now: _Change, note: str, **changes: Any) -> Iterator[_Change]:
 
 def _larger_gpu(experiment: Experiment, gpu: Gpu, precision: Precision) -> Iterator[Remedy]:
     """The smallest GPU of the catalogue that holds the experiment unchanged."""
-    larger = (row for row in catalogue() if row.usable_bytes > gpu.usable_bytes and precision in row.precisions and row.name != "cpu")
-    for row in sorted(chain(larger), key=lambda row: row.usable_bytes):
-        found = _first_that_fits(iter((_Change(f"--gpu {row.name}", "nothing changes", experiment, precision),)), row)
+    fitting = [row for row in catalogue() if precision in row.precisions and row.name != "cpu"]
+    for row in sorted((row for row in fitting if row.usable_bytes > gpu.usable_bytes), key=lambda row: row.usable_bytes):
+        found = _first_that_fits(
+            iter((_Change(f"--gpu {row.name.replace(' ', '')}", "nothing changes", experiment, precision),)), row
+        )
         if found:
             yield found
             return

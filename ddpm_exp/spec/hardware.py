@@ -118,11 +118,13 @@ def add_gpu(gpu: Gpu) -> Gpu:
     if not isinstance(gpu.usable_bytes, int) or gpu.usable_bytes < GIB:
         fix = "write the driver's GiB like int(44.4 * 2**30)"
         raise UserError("memory is a whole number of bytes, 1 GiB or more", field=field, value=gpu.usable_bytes, fix=fix)
-    if not (len(gpu.capability) == 2 and all(isinstance(part, int) for part in gpu.capability) and gpu.capability >= (5, 0)):
+    if not _is_capability(gpu.capability):
         fix = "write it like (8, 9); torch.cuda.get_device_capability() tells it"
         raise UserError("the compute capability is two whole numbers, (5, 0) or later", field=field, value=gpu.capability, fix=fix)
     if not all(isinstance(rate, int | float) and 0 < rate < float("inf") for rate in rates):
-        raise UserError("rates are more than 0", field=field, value=rates, fix="take them from the GPU's data sheet, in TFLOP/s and GB/s")
+        raise UserError(
+            "rates are more than 0", field=field, value=rates, fix="take them from the GPU's data sheet, in TFLOP/s and GB/s"
+        )
     try:
         there = find_gpu(gpu.name)
     except KeyError:
@@ -132,6 +134,11 @@ def add_gpu(gpu: Gpu) -> Gpu:
         fix = f"give it another name, such as {gpu.name + '-own'!r}"
         raise UserError(f"the catalogue has a {there.name} with other values", field="add_gpu", value=gpu.name, fix=fix)
     return there
+
+
+def _is_capability(value: object) -> bool:
+    whole = isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
+    return whole and isinstance(value, tuple) and value >= (5, 0)
 
 
 def _spelling(name: str) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from ddpm_exp.spec import hardware
+
 Program = Callable[..., SimpleNamespace]
 
 
@@ -64,3 +68,19 @@ def test_what_is_not_on_this_machine_is_told_without_being_an_error(folder: Path
     (folder / "nowhere").mkdir()
     (checked,) = json.loads(program("check", "1", *words, "--json").stdout)["checked"]
     assert checked["not_here"] == {"sampling.guide": "runs/none"}
+
+
+def test_a_gpu_that_the_file_adds_is_planned_for_and_named_in_errors(
+    folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "_added", {})
+    file = folder / "experiments" / "adr_0002.py"
+    row = 'add_gpu(Gpu("L40S", int(44.4 * 2**30), (8, 9), fp32_tflops=91.6, half_tflops=362.0, bandwidth_gbs=864.0))'
+    file.write_text(f"from ddpm_exp import Gpu, add_gpu\n\n{row}\n" + file.read_text())
+    (checked,) = json.loads(program("check", "2", "--gpu", "l40s,V100-16", "--json").stdout)["checked"]
+    assert [row["gpu"]["name"] for row in checked["plans"]] == ["L40S", "V100-16"]
+    assert "V100-16: needs torch 2.10 or older" in program("check", "2", "--gpu", "l40s,V100-16").stdout
+    wrong = program("check", "2", "--gpu", "L41S")
+    assert wrong.exit_code == 2 and "MI300X, L40S" in wrong.stderr and "did you mean 'L40S'?" in wrong.stderr
+    file.write_text(file.read_text().replace("91.6", "91.5"))
+    assert "add_gpu = 'L40S': the catalogue has a L40S with other values" in program("check", "2").stderr

@@ -86,6 +86,14 @@ def test_a_probe_recovers_from_running_out_and_leaves_nothing_behind() -> None:
         ("NVIDIA A100-SXM4-40GB", 39.39, (8, 0), "A100-40"),
         ("NVIDIA A100 80GB PCIe", 79.25, (8, 0), "A100-80"),
         ("NVIDIA H100 80GB HBM3", 79.1, (9, 0), "H100"),
+        ("NVIDIA H200", 139.72, (9, 0), "H200"),
+        ("NVIDIA A10", 22.06, (8, 6), "A10"),
+        ("NVIDIA A10G", 21.99, (8, 6), "A10G"),
+        ("NVIDIA L4", 22.17, (8, 9), "L4"),
+        ("NVIDIA GeForce RTX 3090", 23.69, (8, 6), "RTX 3090"),
+        ("NVIDIA GeForce RTX 4090", 23.64, (8, 9), "RTX 4090"),
+        ("NVIDIA GeForce RTX 5090", 31.37, (12, 0), "RTX 5090"),
+        ("AMD Instinct MI300X", 191.98, (9, 4), "MI300X"),
     ],
 )
 def test_a_device_is_the_catalogues_row_with_the_bytes_it_reports(
@@ -97,6 +105,15 @@ def test_a_device_is_the_catalogues_row_with_the_bytes_it_reports(
 
 def test_an_unknown_device_or_a_slice_of_one_is_described_by_itself() -> None:
     assert gpu_of("NVIDIA RTX 4000", 20 * GIB, (8, 9)).name == "NVIDIA RTX 4000"
+    for other in (
+        "NVIDIA L40",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA GeForce RTX 4090 D",
+        "NVIDIA RTX 4090X",
+        "NVIDIA L4090",
+    ):
+        assert gpu_of(other, int(23.5 * GIB), (8, 9)).name == other
+    assert gpu_of("NVIDIA GeForce RTX 3090 Ti", int(23.6 * GIB), (8, 6)).name == "NVIDIA GeForce RTX 3090 Ti"
     slice_of_a100 = gpu_of("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 5 * GIB, (8, 0))
     assert (slice_of_a100.usable_bytes, slice_of_a100.best_precision) == (5 * GIB, "bf16")
 
