@@ -128,11 +128,10 @@ def _model(now: _Change, note: str, **changes: Any) -> Iterator[_Change]:
 
 def _larger_gpu(experiment: Experiment, gpu: Gpu, precision: Precision) -> Iterator[Remedy]:
     """The smallest GPU of the catalogue that holds the experiment unchanged."""
-    fitting = [row for row in catalogue() if precision in row.precisions and row.name != "cpu"]
-    for row in sorted((row for row in fitting if row.usable_bytes > gpu.usable_bytes), key=lambda row: row.usable_bytes):
-        found = _first_that_fits(
-            iter((_Change(f"--gpu {row.name.replace(' ', '')}", "nothing changes", experiment, precision),)), row
-        )
+    suited = [row for row in catalogue() if precision in row.precisions and row.name != "cpu"]
+    for row in sorted((row for row in suited if row.usable_bytes > gpu.usable_bytes), key=lambda row: row.usable_bytes):
+        word = row.name.replace(" ", "")
+        found = _first_that_fits(iter((_Change(f"--gpu {word}", "nothing changes", experiment, precision),)), row)
         if found:
             yield found
             return
