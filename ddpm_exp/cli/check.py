@@ -22,19 +22,23 @@ GPUS = ("T4", "V100-16", "V100-32", "A100-40")
 """What Colab and most clouds rent out; planned for unless --gpu names others."""
 
 
-def check(file: str | Path, overrides: Sequence[str] = (), gpus: Sequence[str] = GPUS) -> Checked:
-    """Validate one experiment and plan it for each of `gpus`. Raises `UserError` for whatever makes it impossible."""
+def check(file: str | Path, overrides: Sequence[str] = (), gpus: Sequence[str] = GPUS, *, use_kept: bool = True) -> Checked:
+    """Validate one experiment and plan it for each of `gpus`, from the cache with `use_kept` where nothing has changed.
+
+    Raises `UserError` for whatever makes it impossible.
+    """
     from ddpm_exp.loading.loaded import load_experiment, resolve
 
     loaded = load_experiment(resolve(str(file)), overrides)
     names = _gpu_names(gpus)
-    # After loading: planning takes torch, and a mistake in the file is told without waiting for it.
     from ddpm_exp.workflow.check import check as check_loaded
 
-    return check_loaded(loaded, names)
+    return check_loaded(loaded, names, use_kept=use_kept)
 
 
-def check_all(files: Sequence[str], overrides: Sequence[str], gpus: Sequence[str]) -> list[tuple[str, Checked | UserError]]:
+def check_all(
+    files: Sequence[str], overrides: Sequence[str], gpus: Sequence[str], *, use_kept: bool = True
+) -> list[tuple[str, Checked | UserError]]:
     """Every file with what was found or what is wrong with it; a failing file does not stop the others.
 
     A GPU that none of the files adds and that the catalogue lacks is a mistake of the command: raises `UserError`.
@@ -49,7 +53,7 @@ def check_all(files: Sequence[str], overrides: Sequence[str], gpus: Sequence[str
     results: list[tuple[str, Checked | UserError]] = []
     for file in files:
         try:
-            results.append((file, check(file, overrides, names)))
+            results.append((file, check(file, overrides, names, use_kept=use_kept)))
         except UserError as error:
             results.append((file, error))
     return results
@@ -112,6 +116,7 @@ def command(
             autocompletion=completion.gpus,
         ),
     ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Estimate anew, and keep that for the next time.")] = False,
     as_json: Json = False,
 ) -> None:
     """Validate experiments; print the diff to the baseline, the memory and batch plan per GPU, and advice.
@@ -127,7 +132,7 @@ def command(
     from ddpm_exp.spec.errors import UserError
 
     files, overrides = _split(words)
-    results = check_all(files, overrides, gpu or GPUS)
+    results = check_all(files, overrides, gpu or GPUS, use_kept=not no_cache)
     wrong = [result for _, result in results if isinstance(result, UserError)]
     if as_json:
         documents = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from ddpm_exp.memory.estimate import budget, estimate
 from ddpm_exp.memory.kernels import is_cuda
 from ddpm_exp.memory.remedies import remedies
+from ddpm_exp.memory.rows import PlanRow
 from ddpm_exp.memory.terms import Estimate, in_words
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
@@ -109,15 +109,6 @@ def _too_small(experiment: Experiment, gpu: Gpu, precision: Precision) -> UserEr
         if helping
         else "no change known here makes it fit: take a larger GPU",
     )
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """One GPU's line in the table of `check`: a plan, or why there is none."""
-
-    gpu: Gpu
-    plan: Plan | None
-    reason: UserError | None
 
 
 def plan_table(experiment: Experiment, gpus: Sequence[Gpu]) -> list[PlanRow]:

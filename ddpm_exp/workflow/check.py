@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ddpm_exp.loading.diff import Change, diff_experiments
 from ddpm_exp.loading.loaded import Loaded
-from ddpm_exp.memory.plan import PlanRow, plan_table
+from ddpm_exp.memory.rows import PlanRow
 from ddpm_exp.spec.advice.advise import advise, advise_change
 from ddpm_exp.spec.advice.rule import Advice
 from ddpm_exp.spec.data import ImageFolder
@@ -17,8 +17,8 @@ from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.vectors import Points, Sequences
-from ddpm_exp.workflow.data_places import missing_shards, places_of
-from ddpm_exp.workflow.parameters import parameter_count
+from ddpm_exp.workflow.data_places import missing_shards
+from ddpm_exp.workflow.kept_plans import sized
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,18 @@ class Checked:
     """Where the training images of a folder or of shards would be and why, with the GPUs that it holds for."""
 
 
-def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
+def check(loaded: Loaded, gpus: Sequence[str], *, use_kept: bool = True) -> Checked:
     """Plan for each of `gpus` (catalogue names) and collect advice. Touches no device and reads no data set.
 
+    What takes seconds comes from the cache where all that decides it is as it was (see `sized`), unless not `use_kept`.
     Raises UserError where the experiment names a GPU that cannot hold it, and where a table or the condition's part of the
     data, which a plan needs, is not as the experiment says.
     """
     experiment, baseline = loaded.experiment, loaded.baseline
     own = experiment.hardware.gpu
     wanted = [find_gpu(name) for name in dict.fromkeys([*([own] if own else []), *gpus])]
-    plans = plan_table(experiment, wanted)
+    found = sized(experiment, wanted, use_kept=use_kept)
+    plans = found.plans
     reason = plans[0].reason if plans else None
     if reason is not None and (own or (reason.field or "").startswith(("data.", "condition."))):
         origin = loaded.origins.get(reason.field or "") or (loaded.origins.get("hardware.gpu") if own else None)
@@ -57,10 +59,10 @@ def check(loaded: Loaded, gpus: Sequence[str]) -> Checked:
         diff_experiments(baseline.experiment, experiment) if baseline else (),
         plans,
         advice + (advise_change(baseline.experiment, experiment) if baseline else ()),
-        parameter_count(experiment),
+        found.parameters,
         {field: path for field, path in _places(experiment).items() if not Path(path).expanduser().exists()}
         | missing_shards(experiment),
-        places_of(experiment, wanted),
+        found.places,
     )
 
 
