@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ddpm_exp.cli import board, check, compare, decide, diff, doctor, export, failures, lr_find, new, run, runs, sample, show
+from ddpm_exp.cli import board, check, compare, decide, diff, doctor, export, failures, lr_find, new, probe, run, runs, sample, show
 from ddpm_exp.spec.errors import UserError
 
 # The common parent of Typer's usage errors has no public name in Typer; it is the second parent of its public `BadParameter`.
@@ -76,6 +76,7 @@ app = typer.Typer(
 
 app.command("new", short_help="Write the next experiment file.")(new.command)
 app.command("check", short_help="Validate; show diff, memory plan and advice.")(check.command)
+app.command("probe", short_help="Find the micro-batch on this GPU.")(probe.command)
 app.command("show", short_help="Print every value and what set it.")(show.command)
 app.command("diff", short_help="Print what differs between two.")(diff.command)
 app.command("run", short_help="Train, evaluate and record.")(run.command)

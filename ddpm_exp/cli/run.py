@@ -13,7 +13,7 @@ import typer
 
 from ddpm_exp.cli import completion
 from ddpm_exp.cli.failures import INTERRUPTED
-from ddpm_exp.cli.words import DEFAULT_RUNS, ExperimentWord, Json, Overrides, Runs
+from ddpm_exp.cli.words import DEFAULT_RUNS, ExperimentWord, Json, MemoryLimit, Overrides, Runs, bytes_of
 
 if TYPE_CHECKING:
     from ddpm_exp.decisions.verdict import Verdict
@@ -104,7 +104,8 @@ def _start_processes(
     from ddpm_exp.ranks.launch import launch
 
     words = ["run", str(file), *overrides, "--runs", str(options.root)]
-    for name, value in (("--gpu", options.gpu), ("--seed", seed), ("--max-hours", options.max_hours)):
+    limit = None if options.memory_limit is None else f"{options.memory_limit}B"
+    for name, value in (("--gpu", options.gpu), ("--memory-limit", limit), ("--seed", seed), ("--max-hours", options.max_hours)):
         words += [] if value is None else [name, str(value)]
     flags = {"--all": every, "--smoke": options.smoke, "--fresh": options.fresh, "--online": options.online, "--json": as_json}
     words += [name for name, chosen in flags.items() if chosen]
@@ -140,10 +141,11 @@ def command(
         typer.Option(
             "--gpu",
             metavar="NAME",
-            help="Plan for this GPU's memory even on a larger one; 'cpu' forces the CPU.",
+            help="On a larger GPU, get no more memory than this one has; 'cpu' forces the CPU.",
             autocompletion=completion.gpus,
         ),
     ] = None,
+    memory_limit: MemoryLimit = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Train this seed.")] = None,
     every: Annotated[bool, typer.Option("--all", help="List every missing seed x arm with its cost, then do them.")] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few steps of a small network: does everything work?")] = False,
@@ -179,7 +181,8 @@ def command(
         raise UserError("--all runs every planned seed", field="--seed", value=seed, fix="leave out --all or --seed")
     if max_hours is not None and max_hours <= 0:
         raise UserError("must be greater than 0", field="--max-hours", value=max_hours, fix="write hours, such as --max-hours 1.5")
-    options = RunOptions(root, gpu, smoke, fresh, max_hours, online, ("ddpm-exp", *sys.argv[1:]))
+    limit = bytes_of(memory_limit)
+    options = RunOptions(root, gpu, limit, smoke, fresh, max_hours, online, ("ddpm-exp", *sys.argv[1:]))
     place = launched()
     if place is None:
         _start_processes(file, overrides or (), seed=seed, every=every, options=options, as_json=as_json)

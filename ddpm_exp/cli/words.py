@@ -43,6 +43,11 @@ RunWord = Annotated[
     ),
 ]
 
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option("--memory-limit", metavar="AMOUNT", help="Use no more of the GPU than this, such as 15GiB: a smaller card."),
+]
+
 Raw = Annotated[bool, typer.Option("--raw", help="The last weights in place of the average.")]
 
 SigmaRel = Annotated[
@@ -57,3 +62,10 @@ SigmaRel = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 
 DEFAULT_RUNS = Path("runs")
+
+
+def bytes_of(limit: str | None) -> int | None:
+    """What `--memory-limit` says. Raises UserError where it is no amount of memory."""
+    from ddpm_exp.spec.amounts import memory_bytes
+
+    return None if limit is None else memory_bytes(limit, "--memory-limit")

@@ -59,6 +59,10 @@ class Kept:
             write_atomically(self._path(question), json.dumps(entry, allow_nan=False).encode())
             self._forget()
 
+    def has(self, question: Json) -> bool:
+        """Whether there is a file for `question`, damaged or not: `find` tells which."""
+        return self._path(question).exists()
+
     @property
     def folder(self) -> Path:
         """Where the files are."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-
-import torch
 
 from ddpm_exp.checkpoints.store import latest
 from ddpm_exp.loading.diff import diff_experiments
-from ddpm_exp.memory.probe import probe
+from ddpm_exp.memory.terms import in_words
 from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.records.capture import command_line, git_facts, host_facts, package_versions
 from ddpm_exp.records.manifest import Manifest
@@ -20,67 +17,52 @@ from ddpm_exp.spec.identity import criteria_hash, flat, science_hash
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.state import restore
 from ddpm_exp.training.trainer import Trainer
-from ddpm_exp.workflow.assemble import Runtime, assemble
-from ddpm_exp.workflow.compiling import choose, may_gain, seconds_of
+from ddpm_exp.workflow.assemble import Runtime
+from ddpm_exp.workflow.compiling import choose
 from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.jobs import FRESH
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.probing import in_one_line, measure
 from ddpm_exp.workflow.recorded import keep_data
 from ddpm_exp.workflow.spread_state import restore_together
 
 
 def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display, ranks: Ranks = SINGLE) -> Prepared:
     """On CUDA, the plan measured by real steps, compiled if that pays (or if `run`, which is resumed, is); on the CPU, the
-    plan as it is. Of several processes, each tries its share of a step alone, and all take the smallest micro-batch."""
-    found = _measured(prepared, run, display).plan
+    plan as it is. Of several processes, each tries its share of a step alone, and all take the smallest micro-batch.
+
+    A run that is resumed keeps its micro-batch if it fits: sliced otherwise, its results would differ by rounding.
+    """
+    found = _measured(prepared, run, display, ranks.share(_given(prepared, run)))
     micro = int(-ranks.largest(-found.micro_batch))
     smallest = found.but(micro_batch=micro, accumulation=found.images_per_step // found.devices // micro)
     return replace(prepared, plan=Plan.model_validate(ranks.share(smallest.model_dump())))
 
 
-def _measured(prepared: Prepared, run: RunDirectory | None, display: Display) -> Prepared:
-    if prepared.machine.device != "cuda" or prepared.experiment.hardware.shard:
-        return prepared
-    display.phase(f"probing memory on {prepared.machine.gpu.name}")
-
-    def steps(micro_batch: int) -> Callable[[], None]:
-        share = _own_share(prepared.plan)
-        sliced = share.but(micro_batch=micro_batch, accumulation=share.images_per_step // micro_batch)
-        runtime = assemble(replace(prepared.whole_task, plan=sliced), seed=0, initial=False)
-
-        def step_and_draw() -> None:
-            runtime.trainer.step()
-            count = runtime.artist.batch
-            numbers = torch.arange(count)
-            one_step = replace(runtime.artist, sampling=runtime.artist.sampling.but(steps=1))
-            asked = prepared.splits.train.batch(numbers % len(prepared.splits.train))
-            one_step.draw(runtime.averaged(), asked, numbers, held_out=False)
-
-        return step_and_draw
-
-    plan = probe(prepared.experiment, prepared.plan, torch.device("cuda"), steps)
-    if run is not None:
-        return replace(prepared, plan=plan.but(compile=run.manifest.plan.get("compile", False)))
-    return replace(prepared, plan=_compiled_or_not(replace(prepared, plan=plan), display))
+def _given(prepared: Prepared, run: RunDirectory | None) -> int | None:
+    """The micro-batch that `run` began with, if that was on such a GPU."""
+    before = {} if run is None else run.manifest.plan
+    micro = before.get("micro_batch")
+    return micro if isinstance(micro, int) and before.get("gpu") == prepared.plan.gpu else None
 
 
-def _own_share(plan: Plan) -> Plan:
-    """The plan of a process that trains on its part of a step alone."""
-    return plan.but(images_per_step=plan.images_per_step // plan.devices, devices=1)
-
-
-def _compiled_or_not(prepared: Prepared, display: Display) -> Plan:
-    if prepared.experiment.hardware.compile != "auto":
+def _measured(prepared: Prepared, run: RunDirectory | None, display: Display, given: int | None) -> Plan:
+    limit = prepared.machine.limit_bytes
+    if limit is not None:
+        display.note(f"this process gets {in_words(limit)} of the GPU's memory, as if it were a smaller card")
+    measured = measure(prepared, display, given=given)
+    if measured is None:
         return prepared.plan
-    seconds = 0.0
-    if may_gain(prepared.experiment):  # else the run's length, which takes steps to measure, cannot change the choice
-        trainer = assemble(replace(prepared.whole_task, plan=_own_share(prepared.plan)), seed=0, initial=False).trainer
-        step = seconds_of(trainer.step, torch.cuda.synchronize)
-        seconds = step * prepared.units.total_images / prepared.plan.images_per_step
-    choice = choose(prepared.experiment, seconds)
+    display.note(in_one_line(measured))
+    plan = measured.plan
+    if run is not None:
+        return plan.but(compile=run.manifest.plan.get("compile", False))
+    if prepared.experiment.hardware.compile != "auto":
+        return plan
+    choice = choose(prepared.experiment, prepared.units.total_images / max(1e-9, measured.images_per_second))
     display.note(choice.why)
-    return prepared.plan.but(compile=choice.compile)
+    return plan.but(compile=choice.compile)
 
 
 def begin(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,10 +30,6 @@ does not compile on a guess. Seconds are from an H100."""
 MARGIN = 2.0
 """Compile where it saves at least this many times what it costs: other GPUs, other sizes."""
 
-_TIMED = 8
-_LONGEST = 5.0
-"""Steps to time, and seconds after which timing ends."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -43,11 +37,6 @@ class Choice:
 
     compile: bool
     why: str
-
-
-def may_gain(experiment: Experiment) -> bool:
-    """Whether compiling pays where a run is long enough."""
-    return GAINS[experiment.model.kind].gain > 1.0
 
 
 def choose(experiment: Experiment, seconds_without: float) -> Choice:
@@ -64,19 +53,6 @@ def choose(experiment: Experiment, seconds_without: float) -> Choice:
     if saved < MARGIN * cost:
         return Choice(False, f"not compiled: {sums}")
     return Choice(True, f"compiled: {sums}")
-
-
-def seconds_of(step: Callable[[], None], wait: Callable[[], None]) -> float:
-    """Seconds of one step, after two that make ready."""
-    for _ in range(2):
-        step()
-    wait()
-    began, done = time.perf_counter(), 0
-    while done < _TIMED and time.perf_counter() - began < _LONGEST:
-        step()
-        wait()
-        done += 1
-    return (time.perf_counter() - began) / done
 
 
 def _duration(seconds: float) -> str:

@@ -92,6 +92,7 @@ def go_on_command(loaded: Loaded, seed: int, options: RunOptions) -> str:
     words = ["ddpm-exp", "run", str(loaded.path), *loaded.overrides, "--seed", str(seed)]
     words += ["--smoke"] if options.smoke else []
     words += ["--gpu", options.gpu] if options.gpu else []
+    words += ["--memory-limit", f"{options.memory_limit}B"] if options.memory_limit else []
     words += ["--runs", str(options.root)] if options.root != Path("runs") else []
     words += ["--online"] if options.online else []
     return shlex.join(words)

@@ -21,7 +21,7 @@ from ddpm_exp.workflow.interruption import Interruption
 from ddpm_exp.workflow.lr_picture import picture
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.outputs import require_free, write_new
-from ddpm_exp.workflow.prepare import find_machine, prepare
+from ddpm_exp.workflow.prepare import Machine, find_machine, prepare
 from ddpm_exp.workflow.smoke import smoke
 
 
@@ -83,8 +83,16 @@ def find_rate(
     _require_picture(out, force=force)
     if options.smoke and not loaded.name.endswith("-smoke"):
         loaded = smoke(loaded)
+    machine = find_machine(options)
+    with machine.held_to_limit():
+        return _found(loaded, machine, rates, display, seed, out, force=force)
+
+
+def _found(
+    loaded: Loaded, machine: Machine, rates: Sequence[float], display: Display, seed: int, out: Path | None, *, force: bool
+) -> RateFound:
     display.phase(f"preparing {loaded.id}, seed {seed}")
-    prepared = size_to_gpu(prepare(_without_drawing(loaded), find_machine(options)), None, display)
+    prepared = size_to_gpu(prepare(_without_drawing(loaded), machine), None, display)
     trainer = assemble(prepared.whole_task, seed).trainer
     display.phase(f"range test from {rates[0]:g} to {rates[-1]:g} in {len(rates)} steps on {prepared.machine.gpu.name}")
     started, done = time.monotonic(), 0

@@ -14,7 +14,10 @@ class RunOptions:
     """Folder of the run directories."""
 
     gpu: str | None = None
-    """Catalogue name of the GPU to plan for; its memory is the limit even on a larger one. `cpu` forces the CPU."""
+    """Catalogue name of the GPU to plan for; on a larger one the process gets no more memory than it has. `cpu` forces the CPU."""
+
+    memory_limit: int | None = None
+    """Bytes that the process may use of the GPU, as if it had no more. None: all, or the memory of `gpu`."""
 
     smoke: bool = False
     """Shrink the experiment to a few steps of a small network: everything runs, nothing is learnt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from ddpm_exp.data.place import ANY, Room, room_for
 from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.device import this_machine
+from ddpm_exp.memory.limit import held_to
 from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.records.manifest import Units
 from ddpm_exp.spec.condition import Condition, parts_of
@@ -40,6 +42,13 @@ class Machine:
     device: Literal["cpu", "cuda"]
     facts: dict[str, Any]
     """For the manifest: name, driver, versions."""
+
+    limit_bytes: int | None = None
+    """What the process is held to, where a smaller card is emulated on a larger one; None: nothing is emulated."""
+
+    def held_to_limit(self) -> AbstractContextManager[None]:
+        """While a run lasts: what it would not get on the emulated card, it does not get."""
+        return held_to(self.limit_bytes, self.gpu, torch.device(self.device))
 
     @property
     def visible(self) -> int:
@@ -74,16 +83,21 @@ class Prepared:
 
 
 def find_machine(options: RunOptions) -> Machine:
-    """This machine, limited to `options.gpu` if that is given. Raises UserError for a GPU that it is not or cannot be."""
+    """This machine, limited to `options.gpu` and `options.memory_limit` if they are given. Raises UserError for what it is not
+    or cannot be."""
     gpu, device, facts = this_machine()
-    if options.gpu is None:
-        return Machine(gpu, device, facts)
+    found = Machine(gpu, device, facts) if options.gpu is None else _named(options.gpu, gpu, device, facts)
+    if options.memory_limit is None:
+        return found
+    return _limited(found, options.memory_limit)
+
+
+def _named(name: str, gpu: Gpu, device: Literal["cpu", "cuda"], facts: dict[str, Any]) -> Machine:
+    """The machine as if its GPU were the one called `name`."""
     try:
-        wanted = find_gpu(options.gpu)
+        wanted = find_gpu(name)
     except KeyError:
-        raise UserError(
-            f"a GPU is one of {', '.join(gpu_names())}", field="--gpu", value=options.gpu, fix="choose one of these"
-        ) from None
+        raise UserError(f"a GPU is one of {', '.join(gpu_names())}", field="--gpu", value=name, fix="choose one of these") from None
     if wanted.name == "cpu":
         limit = gpu if device == "cpu" else wanted
         return Machine(limit, "cpu", facts)
@@ -91,17 +105,38 @@ def find_machine(options: RunOptions) -> Machine:
         raise UserError(
             "this machine has no GPU that torch can use",
             field="--gpu",
-            value=options.gpu,
+            value=name,
             fix="leave --gpu out to run on the CPU, use `ddpm-exp check --gpu` to plan only, and `ddpm-exp doctor` to see why",
         )
+    if wanted.name == gpu.name:
+        return Machine(gpu, device, facts)
     if wanted.usable_bytes > gpu.usable_bytes:
         raise UserError(
-            f"{wanted.name} has more memory than this machine's {gpu.name}", field="--gpu", value=options.gpu, fix="leave it out"
+            f"{wanted.name} has more memory than this machine's {gpu.name}", field="--gpu", value=name, fix="leave it out"
         )
     missing = [kind for kind in wanted.precisions if kind not in gpu.precisions]
     if missing:
-        raise UserError(f"{gpu.name} lacks {', '.join(missing)}", field="--gpu", value=options.gpu, fix="leave it out")
-    return Machine(wanted, device, facts)
+        raise UserError(f"{gpu.name} lacks {', '.join(missing)}", field="--gpu", value=name, fix="leave it out")
+    return Machine(wanted, device, facts, limit_bytes=wanted.usable_bytes)
+
+
+def _limited(found: Machine, limit: int) -> Machine:
+    """The same with no more than `limit` bytes of memory."""
+    if found.device == "cpu":
+        raise UserError(
+            "only a GPU's memory can be limited, and this runs on the processor",
+            field="--memory-limit",
+            value=f"{limit:,} bytes",
+            fix="leave it out; `ddpm-exp check --gpu` plans for any GPU without one",
+        )
+    if limit > found.gpu.usable_bytes:
+        raise UserError(
+            f"{found.gpu.name} has {found.gpu.usable_bytes:,} bytes, which is less",
+            field="--memory-limit",
+            value=f"{limit:,} bytes",
+            fix="leave it out, or name less",
+        )
+    return replace(found, gpu=found.gpu._replace(usable_bytes=limit), limit_bytes=limit)
 
 
 @lru_cache(maxsize=2)

@@ -74,7 +74,8 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display, r
         display.note(f"{run.path} is the same experiment; this is a W&B agent's trial, which has to report, so it trains again")
         run = None
     threads = one_thread() if options.smoke else contextlib.nullcontext()
-    with threads, sole_writer(run, display), Interruption(options.max_hours) as interruption:
+    limit, writer = machine.held_to_limit(), sole_writer(run, display)
+    with threads, limit, writer, Interruption(options.max_hours) as interruption:
         if run is not None and run.status().state == "finished":
             display.note(f"reusing the finished run {run.path}; --fresh trains again")
             ranks.share(False)
@@ -99,7 +100,7 @@ def follow_seed(loaded: Loaded, seed: int, options: RunOptions, ranks: Ranks) ->
     require_agreement(ranks, loaded.experiment, gpus=machine.visible)
     prepared = prepare(loaded, machine)
     threads = one_thread() if options.smoke else contextlib.nullcontext()
-    with threads, Interruption(None) as interruption:
+    with threads, machine.held_to_limit(), Interruption(None) as interruption:
         if not ranks.share(None):
             return
         prepared = size_to_gpu(prepared, None, Quiet(), ranks)

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 
 from ddpm_exp.cli.main import app
 
-COMMANDS = ("new", "check", "show", "diff", "run", "lr-find", "compare", "decide", "board", "sample", "export", "runs", "doctor")
+COMMANDS = (
+    *("new", "check", "probe", "show", "diff", "run", "lr-find", "compare", "decide", "board", "sample", "export", "runs"),
+    "doctor",
+)
 
 _HELP_IN_A_NEW_PROCESS = """
 import json, sys

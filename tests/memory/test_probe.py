@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
 from ddpm_exp.memory.device import gpu_of, supports, this_machine
 from ddpm_exp.memory.plan import plan
-from ddpm_exp.memory.probe import descend, probe
+from ddpm_exp.memory.probe import Trial, probe, seconds_of, settle
+from ddpm_exp.memory.search import Attempt
 from ddpm_exp.spec.data import Digits
-from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import GIB, Hardware, find_gpu
 from ddpm_exp.spec.model import UNet
@@ -20,8 +23,12 @@ HUNDRED = Experiment(data=Digits(), model=TINY, training=Training(images_per_ste
 PLAN = plan(HUNDRED, find_gpu("T4"), device="cuda")
 
 
+def reached(micro: int, peak: int | None, speed: float = 100.0) -> Attempt:
+    return Attempt(micro, peak, None if peak is None else speed)
+
+
 def test_a_plan_that_runs_keeps_its_micro_batch_and_learns_its_peak() -> None:
-    measured = descend(HUNDRED, PLAN, limit=1000, attempt=lambda micro: micro * 10)
+    measured = settle(HUNDRED, PLAN, 1000, lambda micro: reached(micro, micro * 10, speed=micro)).plan
     assert (measured.micro_batch, measured.accumulation) == (100, 1)
     assert (measured.source, measured.peak_bytes) == ("measured", 1000)
     assert measured.uncertainty < PLAN.uncertainty
@@ -30,51 +37,110 @@ def test_a_plan_that_runs_keeps_its_micro_batch_and_learns_its_peak() -> None:
 def test_running_out_of_memory_or_of_headroom_halves_the_micro_batch_and_keeps_the_step() -> None:
     tried: list[int] = []
 
-    def attempt(micro: int) -> int | None:
+    def attempt(micro: int) -> Attempt:
         tried.append(micro)
-        return None if micro > 50 else micro * 10
+        return reached(micro, None if micro > 50 else micro * 10, speed=micro)
 
-    measured = descend(HUNDRED, PLAN, limit=300, attempt=attempt)
-    assert tried == [100, 50, 25]
+    measured = settle(HUNDRED, PLAN, 300, attempt).plan
+    assert tried == [100, 50, 25, 10]  # the last to see whether less would be as fast
     assert (measured.micro_batch, measured.accumulation, measured.images_per_step) == (25, 4, 100)
 
 
 def test_a_single_image_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(UserError, match="a real step with 1 image at once ran out of memory on T4"):
-        descend(HUNDRED, PLAN, limit=1000, attempt=lambda micro: None)
+        settle(HUNDRED, PLAN, 1000, lambda micro: reached(micro, None))
 
 
 def test_a_written_micro_batch_is_never_halved_silently() -> None:
     written = HUNDRED.but(hardware=Hardware(micro_batch=100))
     with pytest.raises(UserError, match=r"hardware\.micro_batch = 100"):
-        descend(written, PLAN, limit=1000, attempt=lambda micro: None if micro > 1 else 10)
+        settle(written, PLAN, 1000, lambda micro: reached(micro, None if micro > 1 else 10))
+
+
+def test_a_written_micro_batch_and_that_of_a_resumed_run_take_one_attempt() -> None:
+    tried: list[int] = []
+
+    def attempt(micro: int) -> Attempt:
+        tried.append(micro)
+        return reached(micro, micro, speed=1000 / micro)
+
+    written = settle(HUNDRED.but(hardware=Hardware(micro_batch=50)), PLAN, 1000, attempt)
+    resumed = settle(HUNDRED, PLAN, 1000, attempt, given=20)
+    assert tried == [50, 20]
+    assert (written.plan.micro_batch, resumed.plan.micro_batch) == (50, 20)
+
+
+def test_the_micro_batch_of_a_resumed_run_is_halved_where_it_no_longer_fits() -> None:
+    assert settle(HUNDRED, PLAN, 100, lambda micro: reached(micro, micro * 10), given=20).plan.micro_batch == 10
+
+
+def test_where_every_bit_counts_clocks_decide_nothing() -> None:
+    exact = HUNDRED.but(hardware=Hardware(deterministic=True))
+    start = PLAN.but(micro_batch=25, accumulation=4)
+    for attempt in (
+        lambda micro: reached(micro, micro * 10, speed=micro),
+        lambda micro: reached(micro, micro * 10, speed=1 / micro),
+    ):
+        assert settle(exact, start, 600, attempt).plan.micro_batch == 50
 
 
 def test_on_a_cpu_nothing_is_tried() -> None:
-    def factory(micro: int) -> None:
+    def factory(micro: int) -> Trial:
         raise AssertionError("no step is built")
 
     on_cpu = plan(HUNDRED, find_gpu("cpu"), device="cpu")
-    assert probe(HUNDRED, on_cpu, torch.device("cpu"), factory) == on_cpu  # type: ignore[arg-type]
+    assert probe(HUNDRED, on_cpu, torch.device("cpu"), factory) is None
+
+
+def test_steps_are_timed_after_one_that_tells_how_many() -> None:
+    calls: list[str] = []
+
+    def step() -> None:
+        calls.append("step")
+        time.sleep(0.05)
+
+    seconds = seconds_of(step, lambda: calls.append("wait"))
+    assert calls[:4] == ["wait", "step", "wait", "step"]
+    assert calls[3:-1] == ["step"] * (len(calls) - 4) and calls[-1] == "wait"
+    assert 14 <= len(calls) - 4 <= 17
+    assert 0.05 <= seconds < 0.1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_probe_recovers_from_running_out_and_leaves_nothing_behind() -> None:
     device = torch.device("cuda")
 
-    def factory(micro: int):  # type: ignore[no-untyped-def]
+    def factory(micro: int) -> Trial:
         kept: list[torch.Tensor] = []
 
         def step() -> None:
-            kept.append(torch.empty(1 << (50 if micro > 25 else 20), dtype=torch.uint8, device=device))
+            kept[:] = [torch.empty(1 << (50 if micro > 25 else 20), dtype=torch.uint8, device=device)]
 
-        return step
+        return Trial(step, lambda: None)
 
     machine, _, _ = this_machine()
     before = torch.cuda.memory_allocated()
-    measured = probe(HUNDRED, plan(HUNDRED, machine, device="cuda"), device, factory)
-    assert measured.micro_batch == 25
+    probed = probe(HUNDRED, plan(HUNDRED, machine, device="cuda"), device, factory)
+    assert probed is not None
+    assert [one.peak_bytes is None for one in probed.found.attempts[:3]] == [True, True, False]
+    assert probed.plan.micro_batch <= 25
     assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_an_attempt_that_leaves_memory_behind_is_an_error() -> None:
+    kept: list[torch.Tensor] = []
+
+    def factory(micro: int) -> Trial:
+        return Trial(lambda: kept.append(torch.empty(300 << 20, dtype=torch.uint8, device="cuda")), lambda: None)
+
+    machine, _, _ = this_machine()
+    try:
+        with pytest.raises(RunError, match=r"left .* on the device"):
+            probe(HUNDRED, plan(HUNDRED, machine, device="cuda"), torch.device("cuda"), factory)
+    finally:
+        kept.clear()
+        torch.cuda.empty_cache()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Hardware
 from ddpm_exp.workflow import compiling
-from ddpm_exp.workflow.compiling import Compilation, choose, may_gain, seconds_of
+from ddpm_exp.workflow.compiling import Compilation, choose
 
 
 def test_a_run_is_compiled_only_if_it_is_long_enough_and_the_network_gains(monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -33,17 +33,3 @@ def test_every_network_has_a_gain_on_record() -> None:
 
     kinds = {model.model_fields["kind"].default for model in get_args(get_args(Model)[0])}
     assert kinds == set(compiling.GAINS)
-
-
-def test_a_step_is_timed_after_two_that_make_ready() -> None:
-    calls: list[str] = []
-    seconds = seconds_of(lambda: calls.append("step"), lambda: calls.append("wait"))
-    assert calls[:3] == ["step", "step", "wait"]
-    assert calls[3:] == ["step", "wait"] * 8
-    assert 0 < seconds < 1
-
-
-def test_steps_are_timed_only_where_their_time_could_decide(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    for gain in (1.25, 1.0):
-        monkeypatch.setattr(compiling, "GAINS", {"unet": Compilation(60.0, gain)})
-        assert may_gain(Experiment()) is choose(Experiment(), 1e9).compile is (gain > 1)
