@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ddpm_exp.memory.estimate import budget, estimate
+from ddpm_exp.memory.fitting import Fitting, largest_fitting
 from ddpm_exp.memory.kernels import is_cuda
 from ddpm_exp.memory.remedies import remedies
 from ddpm_exp.memory.rows import PlanRow
@@ -28,18 +29,15 @@ def plan(experiment: Experiment, gpu: Gpu, *, device: Device) -> Plan:
     gpu = gpu if device == "cuda" or not is_cuda(gpu) else find_gpu("cpu")
     precision = resolve_precision(experiment, gpu)
     asked = experiment.hardware.micro_batch
-    choices = [asked] if asked is not None else micro_batches(experiment)
-    for micro in choices:
-        expected = estimate(experiment, gpu, precision, micro)
-        if expected.peak_bytes <= budget(experiment, gpu):
-            return _plan(experiment, gpu, device, precision, micro, expected)
-    raise _too_small(experiment, gpu, precision)
-
-
-def micro_batches(experiment: Experiment) -> list[int]:
-    """Every micro-batch that divides a device's share of the step, largest first."""
-    share = experiment.training.images_per_step // experiment.hardware.devices
-    return [micro for micro in range(share, 0, -1) if share % micro == 0]
+    if asked is None:
+        fitting = largest_fitting(experiment, gpu, precision)
+        if fitting is None:
+            raise _too_small(experiment, gpu, precision)
+        return _plan(experiment, gpu, device, precision, fitting)
+    expected = estimate(experiment, gpu, precision, asked)
+    if expected.peak_bytes > budget(experiment, gpu):
+        raise _too_many(experiment, gpu, precision, asked, expected)
+    return _plan(experiment, gpu, device, precision, Fitting(asked, expected))
 
 
 def resolve_precision(experiment: Experiment, gpu: Gpu) -> Precision:
@@ -61,8 +59,9 @@ def resolve_precision(experiment: Experiment, gpu: Gpu) -> Precision:
     return asked
 
 
-def _plan(experiment: Experiment, gpu: Gpu, device: Device, precision: Precision, micro: int, expected: Estimate) -> Plan:
+def _plan(experiment: Experiment, gpu: Gpu, device: Device, precision: Precision, fitting: Fitting) -> Plan:
     step, devices = experiment.training.images_per_step, experiment.hardware.devices
+    micro, expected = fitting
     return Plan(
         gpu=gpu.name,
         device=device,
@@ -80,29 +79,32 @@ def _plan(experiment: Experiment, gpu: Gpu, device: Device, precision: Precision
     )
 
 
+def _too_many(experiment: Experiment, gpu: Gpu, precision: Precision, asked: int, expected: Estimate) -> UserError:
+    """Why the micro-batch that was written is refused: with the one that fits, or as the GPU's fault if none does."""
+    fitting = largest_fitting(experiment, gpu, precision)
+    if fitting is None:
+        return _too_small(experiment, gpu, precision)
+    return UserError(
+        f"{asked} images at once need {in_words(expected.peak_bytes)} in {precision}, but {_room(experiment, gpu)}",
+        field="hardware.micro_batch",
+        value=asked,
+        fix=f"take hardware.micro_batch = {fitting.micro_batch}, or None to have it chosen; images per step stay the same",
+    )
+
+
+def _room(experiment: Experiment, gpu: Gpu) -> str:
+    return f"{in_words(budget(experiment, gpu))} of {gpu.name} may be used ({experiment.hardware.headroom:.0%} stays free)"
+
+
 def _too_small(experiment: Experiment, gpu: Gpu, precision: Precision) -> UserError:
-    limit = budget(experiment, gpu)
-    room = f"{in_words(limit)} of {gpu.name} may be used ({experiment.hardware.headroom:.0%} stays free)"
-    asked = experiment.hardware.micro_batch
     smallest = estimate(experiment, gpu, precision, 1)
-    if asked is not None:
-        needed = in_words(estimate(experiment, gpu, precision, asked).peak_bytes)
-        fitting = (m for m in micro_batches(experiment) if estimate(experiment, gpu, precision, m).peak_bytes <= limit)
-        largest = next(fitting, None)
-        if largest is not None:
-            return UserError(
-                f"{asked} images at once need {needed} in {precision}, but {room}",
-                field="hardware.micro_batch",
-                value=asked,
-                fix=f"take hardware.micro_batch = {largest}, or None to have it chosen; images per step stay the same",
-            )
     helping = [
         f"{remedy.override}: micro-batch {remedy.micro_batch} then needs {in_words(remedy.peak_bytes)} ({remedy.note})"
         for remedy in remedies(experiment, gpu, precision)
     ]
     return UserError(
         f"one image at a time needs {in_words(smallest.peak_bytes)} in {precision} "
-        f"(largest part: {smallest.largest_term}), but {room}",
+        f"(largest part: {smallest.largest_term}), but {_room(experiment, gpu)}",
         field="hardware.gpu",
         value=gpu.name,
         fix="any one of these fits:\n    " + "\n    ".join(helping)

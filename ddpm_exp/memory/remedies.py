@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from ddpm_exp.memory.estimate import budget, estimate
+from ddpm_exp.memory.estimate import estimate
+from ddpm_exp.memory.fitting import largest_fitting
+from ddpm_exp.spec.data import Digits, ImageFolder, Shards
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, catalogue
+from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.training import Precision
 
 
@@ -19,7 +23,7 @@ class Remedy:
     """A change that was estimated to fit, as the override to type."""
 
     override: str
-    """One or more `path=value`, or a GPU, as they are typed."""
+    """One or more `path=value`, or a GPU, as they are typed at a shell."""
 
     micro_batch: int
     """Images at once that then fit, up to images per step."""
@@ -40,24 +44,39 @@ class _Change:
 def remedies(experiment: Experiment, gpu: Gpu, precision: Precision) -> list[Remedy]:
     """Changes after which at least one image fits: first what leaves the model as it is, then the guides' smaller models.
 
-    If none of them is enough on its own, they are added to each other in this order until it fits.
+    If none of them is enough on its own, they are added to each other in this order until it fits. A written micro-batch that
+    would still be too large is taken back with them.
     """
     plain = experiment.but(hardware=experiment.hardware.but(gpu=None, micro_batch=None))
     start = _Change("", "", plain, precision)
     single = [found for kind in _KINDS if (found := _first_that_fits(kind(start, gpu), gpu))]
-    return [*single, *(() if single else _combined(start, gpu)), *_larger_gpu(plain, gpu, precision)]
+    larger = _larger_gpu(plain, gpu, precision, "hardware.gpu=" if experiment.hardware.gpu else "--gpu ")
+    all_found = [*single, *(() if single else _combined(start, gpu)), *larger]
+    asked = experiment.hardware.micro_batch
+    return [
+        _with_its_own_micro_batch(remedy) if asked is not None and remedy.micro_batch < asked else remedy for remedy in all_found
+    ]
+
+
+def _with_its_own_micro_batch(remedy: Remedy) -> Remedy:
+    return replace(remedy, override=f"{remedy.override} hardware.micro_batch=none")
 
 
 def _combined(start: _Change, gpu: Gpu) -> Iterator[Remedy]:
-    so_far = start
+    """One change after the other, without those that help nothing (recomputing takes more where weights are what weighs)."""
+    so_far, needed = start, _one_image(start, gpu)
     for kind in _KINDS:
         changes = [_after(so_far, change) for change in kind(so_far, gpu)]
         fitting = _first_that_fits(iter(changes), gpu)
         if fitting:
             yield fitting
             return
-        if changes:
-            so_far = changes[-1]
+        if changes and (less := _one_image(changes[-1], gpu)) < needed:
+            so_far, needed = changes[-1], less
+
+
+def _one_image(change: _Change, gpu: Gpu) -> int:
+    return estimate(change.experiment, gpu, change.precision, 1).peak_bytes
 
 
 def _after(before: _Change, change: _Change) -> _Change:
@@ -68,11 +87,9 @@ def _after(before: _Change, change: _Change) -> _Change:
 
 def _first_that_fits(changes: Iterator[_Change], gpu: Gpu) -> Remedy | None:
     for change in changes:
-        share = change.experiment.training.images_per_step // change.experiment.hardware.devices
-        for micro in (m for m in range(share, 0, -1) if share % m == 0):
-            expected = estimate(change.experiment, gpu, change.precision, micro)
-            if expected.peak_bytes <= budget(change.experiment, gpu):
-                return Remedy(change.override, micro, expected.peak_bytes, change.note)
+        found = largest_fitting(change.experiment, gpu, change.precision)
+        if found is not None:
+            return Remedy(change.override, found.micro_batch, found.expected.peak_bytes, change.note)
     return None
 
 
@@ -98,22 +115,37 @@ def _narrower(now: _Change, gpu: Gpu) -> Iterator[_Change]:
         width //= 2
 
 
-def _no_attention(now: _Change, gpu: Gpu) -> Iterator[_Change]:
-    if now.experiment.model.kind == "unet" and now.experiment.model.attention_resolutions:
-        yield from _model(now, "guide 001; attention in the middle only", attention_resolutions=())
+def _less_attention(now: _Change, gpu: Gpu) -> Iterator[_Change]:
+    """A U-Net without attention at its largest side, then at the next, down to its middle: it grows with the side's fourth
+    power where no fused kernel computes it."""
+    if isinstance(now.experiment.model, UNet):
+        sides = sorted(now.experiment.model.attention_resolutions)
+        while sides:
+            note = f"guide 001; attention up to {sides[-2]}x{sides[-2]}" if sides[1:] else "guide 001; attention in the middle only"
+            sides.pop()
+            yield from _model(now, note, attention_resolutions=tuple(sides))
 
 
 def _smaller_images(now: _Change, gpu: Gpu) -> Iterator[_Change]:
-    if now.experiment.data.kind in ("folder", "shards"):
-        half = now.experiment.data.image_size // 2
-        try:
-            changed = now.experiment.but(data=now.experiment.data.but(image_size=half))
-        except ValidationError:
-            return
-        yield _Change(f"data.image_size={half}", "guide 003: activations grow with the square of the side", changed, now.precision)
+    """Half the side, where the data can be had in another size; a U-Net then attends on the same levels."""
+    data, model = now.experiment.data, now.experiment.model
+    if not isinstance(data, Digits | ImageFolder | Shards):
+        return
+    half = data.image_size // 2
+    override, changes = f"data.image_size={half}", {}
+    try:
+        smaller = data.but(image_size=half)
+        if isinstance(model, UNet) and model.attention_resolutions:
+            sides = tuple(side // 2 for side in model.attention_resolutions)
+            changes["model"] = model.but(attention_resolutions=sides)
+            override += f" model.attention_resolutions={_typed(sides)}"
+        changed = now.experiment.but(data=smaller, **changes)
+    except ValidationError:
+        return
+    yield _Change(override, "guide 003: activations grow with the square of the side", changed, now.precision)
 
 
-_KINDS = (_checkpointing, _half_precision, _narrower, _no_attention, _smaller_images)
+_KINDS = (_checkpointing, _half_precision, _narrower, _less_attention, _smaller_images)
 
 
 def _model(now: _Change, note: str, **changes: Any) -> Iterator[_Change]:
@@ -122,16 +154,24 @@ def _model(now: _Change, note: str, **changes: Any) -> Iterator[_Change]:
         changed = now.experiment.but(model=now.experiment.model.but(**changes))
     except ValidationError:
         return
-    override = " ".join(f"model.{name}={str(value).lower() if value is True else value}" for name, value in changes.items())
+    override = " ".join(shlex.quote(f"model.{name}={_typed(value)}") for name, value in changes.items())
     yield _Change(override, note, changed, now.precision)
 
 
-def _larger_gpu(experiment: Experiment, gpu: Gpu, precision: Precision) -> Iterator[Remedy]:
-    """The smallest GPU of the catalogue that holds the experiment unchanged."""
-    suited = [row for row in catalogue() if precision in row.precisions and row.name != "cpu"]
+def _typed(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "()"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _larger_gpu(experiment: Experiment, gpu: Gpu, precision: Precision, written: str) -> Iterator[Remedy]:
+    """The smallest GPU of the catalogue that holds the experiment unchanged. `written`: where its name is to be put."""
+    auto = experiment.training.precision == "auto"
+    suited = [row for row in catalogue() if row.name != "cpu" and (auto or precision in row.precisions)]
     for row in sorted((row for row in suited if row.usable_bytes > gpu.usable_bytes), key=lambda row: row.usable_bytes):
         word = row.name.replace(" ", "")
-        found = _first_that_fits(iter((_Change(f"--gpu {word}", "nothing changes", experiment, precision),)), row)
+        change = _Change(f"{written}{word}", "nothing changes", experiment, row.best_precision if auto else precision)
+        found = _first_that_fits(iter((change,)), row)
         if found:
             yield found
             return

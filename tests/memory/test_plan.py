@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_exp.memory.estimate import estimate
-from ddpm_exp.memory.plan import micro_batches, plan, plan_table
+from ddpm_exp.memory.fitting import micro_batches
+from ddpm_exp.memory.plan import plan, plan_table
 from ddpm_exp.memory.remedies import remedies
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.errors import UserError
