@@ -13,12 +13,12 @@ from ddpm_exp.memory.rows import PlanRow
 from ddpm_exp.spec.advice.advise import advise, advise_change
 from ddpm_exp.spec.advice.rule import Advice
 from ddpm_exp.spec.data import ImageFolder
-from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.vectors import Points, Sequences
 from ddpm_exp.workflow.data_places import missing_shards
 from ddpm_exp.workflow.kept_plans import sized
+from ddpm_exp.workflow.named_gpu import refusal
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ def check(loaded: Loaded, gpus: Sequence[str], *, use_kept: bool = True) -> Chec
     plans = found.plans
     reason = plans[0].reason if plans else None
     if reason is not None and (own or (reason.field or "").startswith(("data.", "condition."))):
-        origin = loaded.origins.get(reason.field or "") or (loaded.origins.get("hardware.gpu") if own else None)
-        raise UserError(reason.rule, field=reason.field, value=reason.value, fix=reason.fix, origin=origin)
+        raise refusal(reason, loaded)
     advice = advise(experiment, host_cores=os.cpu_count())
     return Checked(
         loaded,

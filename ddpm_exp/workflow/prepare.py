@@ -29,6 +29,7 @@ from ddpm_exp.spec.hardware import Gpu, Hardware, find_gpu, gpu_names
 from ddpm_exp.spec.identity import science_hash
 from ddpm_exp.spec.phases import phase_ends
 from ddpm_exp.spec.plan import Plan
+from ddpm_exp.workflow.named_gpu import require_named_gpu
 from ddpm_exp.workflow.options import RunOptions
 
 
@@ -157,6 +158,7 @@ def prepare(loaded: Loaded, machine: Machine) -> Prepared:
     """Check what the run needs, read the data, plan. Raises UserError before anything is written."""
     experiment = loaded.experiment
     require(experiment.data, experiment.condition)
+    require_named_gpu(loaded)
     _require_held_out_wording(experiment)
     _require_fid_weights(experiment)
     splits = load_data(experiment.data, experiment.condition, room_on(machine, experiment.hardware), experiment.hardware.workers)
