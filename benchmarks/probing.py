@@ -254,10 +254,10 @@ def _train(ready: Prepared) -> bool:
     """Whether there was memory for it."""
     try:
         trial = trials_of(ready)(own_share(ready.plan).micro_batch)
-        trial.step()
-        trial.draw()
         for _ in range(STEPS - 1):
             trial.step()
+        trial.draw()
+        trial.step()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
     except RuntimeError as error:

@@ -61,8 +61,9 @@ def main() -> None:
     words.add_argument("--small", action="store_true", help="a tiny network, for a dry run")
     words.add_argument("--out", type=Path, required=True)
     asked = words.parse_args()
-    small = {"base_channels": 8, "groups": 8, "multipliers": (1, 2), "blocks_per_level": 1} if asked.small else {"multipliers": (1, 2, 2)}
-    model, images = UNet(attention_resolutions=(), dropout=0.0, **small), 8 if asked.small else 128
+    small = {"base_channels": 8, "groups": 8, "multipliers": (1, 2), "blocks_per_level": 1}
+    sizes: dict[str, Any] = small if asked.small else {"multipliers": (1, 2, 2)}
+    model, images = UNet(attention_resolutions=(), dropout=0.0, **sizes), 8 if asked.small else 128
     found: dict[str, Any] = {"torch": torch.__version__, "device": asked.device}
     if asked.device == "cuda":
         found["device"] = torch.cuda.get_device_name()

@@ -139,9 +139,10 @@ def _does_not_fit(experiment: Experiment, last: Attempt, limit: int, gpu: str) -
 def _attempt(device: torch.device, factory: TrialFactory, plan: Plan, micro: int, emulated: int | None) -> Attempt:
     """What steps and a batch of sampling with `micro` images at once took. Leaves nothing behind, or raises RunError."""
     began = time.perf_counter()
-    before = _held(device, plan.compile)
+    stream, before = torch.cuda.current_stream(device), _held(device, plan.compile)
     torch.cuda.reset_peak_memory_stats(device)
     ran = _run(device, factory, plan, micro, emulated)
+    torch.cuda.set_stream(stream)  # a capture that memory ran out in leaves its own
     after = _held(device, plan.compile)
     left = max(after[0] - before[0], after[1] - before[1])
     if left > _LEFT_BEHIND:
@@ -178,11 +179,11 @@ def _run(
         trial.step()
         torch.cuda.synchronize(device)
         compiling = time.perf_counter() - began if plan.compile else 0.0
-        trial.draw()  # between steps, as in a run: what the captured step holds, it goes on holding
         for _ in range(WARM_UPS - 1):
             trial.step()
         seconds = seconds_of(trial.step, lambda: torch.cuda.synchronize(device))
-        trial.draw()
+        trial.draw()  # while the captured step holds what it holds, as in a run
+        trial.step()
         torch.cuda.synchronize(device)
     except RuntimeError as error:
         if is_out_of_memory(error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator
 
@@ -30,6 +30,29 @@ Reason = Annotated[UserError | None, PlainSerializer(_written), PlainValidator(_
 """An error as pydantic writes and reads it."""
 
 
+Source = Literal["counted", "predicted, not measured", "measured"]
+"""Where times come from: counted work at rates that were fitted to this GPU, or only to others; or a speed that was given."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Expected times of one run on one GPU, in seconds. What depends on data that only its files can tell is None."""
+
+    step_seconds: float
+    images_per_second: float
+    """Of all devices together, in training."""
+    epoch_seconds: float | None
+    """Training alone."""
+    training_seconds: float | None
+    evaluation_seconds: float | None
+    """All evaluations of the run, FID included."""
+    run_seconds: float | None
+    """Training, evaluations and starting. Early stopping and easier phases may make it less."""
+    factor: float
+    """The truth is expected within these times divided and multiplied by it."""
+    source: Source
+
+
 @dataclass(frozen=True)
 class PlanRow:
     """One GPU's line in the table of `check`: a plan, or why there is none."""
@@ -37,3 +60,5 @@ class PlanRow:
     gpu: Gpu
     plan: Plan | None
     reason: Reason
+    timing: Timing | None = None
+    """None without a plan, on a CPU, and on a GPU whose rates are unknown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddpm_exp.spec.training import Precision, Training
 from ddpm_exp.training.muon import Muon
@@ -39,6 +39,17 @@ def split(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     }
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     return [weight for weight in learning if id(weight) in hidden], [weight for weight in learning if id(weight) not in hidden]
+
+
+def lay_out_like_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Give each moment the strides of its weight. A fused update goes over both as they lie in memory: on CUDA it refuses others,
+    on a CPU it would mix the numbers of one weight with the moments of another. What was kept by several devices, or by a
+    network of another memory format, comes back with strides of its own."""
+    for weight, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                laid = torch.empty_like(weight, dtype=value.dtype)
+                kept[name] = laid.copy_(value)
 
 
 def state_bytes(kind: str, network: nn.Module) -> int:

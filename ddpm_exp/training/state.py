@@ -7,6 +7,7 @@ from typing import Any
 
 from ddpm_exp.checkpoints.store import Checkpoint
 from ddpm_exp.spec.errors import RunError
+from ddpm_exp.training.optimizer import lay_out_like_weights
 from ddpm_exp.training.sharding import spread_like, with_moments
 from ddpm_exp.training.trainer import Trainer
 
@@ -59,6 +60,8 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             fix="start again with --fresh; the old run stays where it is",
         ) from error
     trainer.optimizer.load_state_dict(checkpoint.tensors["optimizer"])
+    if not trainer.spread:
+        lay_out_like_weights(trainer.optimizer)
     trainer.loss_scale.restore(checkpoint.tensors["loss_scale"])
     trainer.statistics.restore(checkpoint.tensors["statistics"])
     trainer.objective.restore(checkpoint.tensors["objective"])

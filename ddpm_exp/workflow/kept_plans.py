@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,10 +70,15 @@ def sized(experiment: Experiment, gpus: Sequence[Gpu], *, use_kept: bool = True)
 
 def _sized(experiment: Experiment, gpus: Sequence[Gpu]) -> Sized:
     from ddpm_exp.memory.plan import plan_table
+    from ddpm_exp.memory.timing import timing
     from ddpm_exp.workflow.data_places import places_of
     from ddpm_exp.workflow.parameters import parameter_count
 
-    return Sized(plan_table(experiment, gpus), parameter_count(experiment), places_of(experiment, gpus))
+    rows = [
+        row if row.plan is None else replace(row, timing=timing(experiment, row.gpu, row.plan))
+        for row in plan_table(experiment, gpus)
+    ]
+    return Sized(rows, parameter_count(experiment), places_of(experiment, gpus))
 
 
 def what_decides(experiment: Experiment, gpus: Sequence[Gpu]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ddpm_exp.data.shapes import shape_of
-from ddpm_exp.memory.search import Attempt, Found
+from ddpm_exp.memory.search import Attempt, Caps, Found
 from ddpm_exp.records.cache import Kept, source_digest
 from ddpm_exp.workflow.prepare import Prepared
 
@@ -37,8 +37,8 @@ def recall(key: dict[str, Any], note: Callable[[str], None]) -> Found | None:
     return Found(chosen, answer["why"], attempts)
 
 
-def key_of(prepared: Prepared) -> dict[str, Any]:
-    """Everything that decides what a probe finds, in JSON's types."""
+def key_of(prepared: Prepared, caps: Caps) -> dict[str, Any]:
+    """Everything that decides what a probe with `caps` finds, in JSON's types."""
     experiment, plan, machine = prepared.whole_task.experiment, prepared.plan, prepared.machine
     data, training, hardware = experiment.data, experiment.training, experiment.hardware
     return {
@@ -53,7 +53,7 @@ def key_of(prepared: Prepared) -> dict[str, Any]:
         "hardware": {name: getattr(hardware, name) for name in _OF_HARDWARE},
         "plan": {name: getattr(plan, name) for name in ("precision", "compile", "images_per_step", "devices")},
         "start": plan.micro_batch,
-        "small": prepared.loaded.name.endswith("-smoke"),
+        "caps": vars(caps),
         "limit": machine.limit_bytes,
         "gpu": [machine.gpu.name, machine.gpu.usable_bytes],
         "machine": {name: str(value) for name, value in machine.facts.items()},

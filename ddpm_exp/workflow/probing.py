@@ -23,7 +23,10 @@ from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 from ddpm_exp.workflow.smoke import smoke
 
 COMPILED = Caps(attempts=3)
-"""Where each attempt compiles the network anew, which takes a minute or more."""
+"""Of a probe that was asked for, where each attempt compiles the network anew, which takes a minute or more."""
+
+ONE = Caps(attempts=1)
+"""Of a run in that case, and of one that is to show only that everything works: the estimate's micro-batch, if it fits."""
 
 BAND = (0.50, 0.75)
 """Guide 000: "use 50-75 %" of the batch size at which memory runs out; here of the memory itself, by which results are placed."""
@@ -54,18 +57,23 @@ class Measured:
         return (self.chosen.images_per_second or 0.0) * self.plan.devices
 
 
-def measure(prepared: Prepared, display: Display, *, given: int | None = None, cached: bool = True) -> Measured | None:
+def measure(
+    prepared: Prepared, display: Display, *, given: int | None = None, cached: bool = True, asked: bool = False
+) -> Measured | None:
     """The plan with a micro-batch found by real steps. None where nothing can be tried: on a CPU, and for weights that are spread
-    over several devices. `given`: a micro-batch to keep to if it fits (that of a run which is resumed).
+    over several devices. `given`: a micro-batch to keep to if it fits (that of a run which is resumed). `asked`: whether the
+    probe is what was asked for, or only comes before a run.
 
     A kept answer is taken without trying anything: its key holds all that decides it but what other programs hold of the
     GPU, and that is asked for. Where less is free than the answer needs, it is probed again.
     """
     if prepared.machine.device != "cuda" or prepared.experiment.hardware.shard:
         return None
-    key = key_of(prepared)
+    thorough = COMPILED if prepared.plan.compile else Caps()
+    caps = ONE if prepared.loaded.name.endswith("-smoke") or (prepared.plan.compile and not asked) else thorough
     if given is None and cached:
-        before = recall(key, display.note)
+        kept = (recall(key_of(prepared, each), display.note) for each in dict.fromkeys((thorough, caps)))
+        before = next((found for found in kept if found is not None), None)
         if before is not None and before.chosen is not None and _room_for(before.chosen.peak_bytes or 0, display):
             return Measured(_as_before(prepared, before), before=True)
     display.phase(f"probing memory and speed on {prepared.machine.gpu.name}")
@@ -76,11 +84,11 @@ def measure(prepared: Prepared, display: Display, *, given: int | None = None, c
         trials_of(prepared),
         emulated=prepared.machine.limit_bytes,
         given=given,
-        caps=_caps(prepared),
+        caps=caps,
     )
     assert probed is not None and probed.found.chosen is not None
     if given is None:
-        keep(key, probed.found)
+        keep(key_of(prepared, caps), probed.found)
     return Measured(probed, before=False)
 
 
@@ -122,12 +130,6 @@ def in_one_line(measured: Measured) -> str:
     head = "probed before on this GPU" if measured.before else "probed"
     speed, peak = chosen.images_per_second or 0.0, in_words(plan.peak_bytes)
     return f"{head}: micro-batch {plan.micro_batch}, {speed:,.0f} images/s, {peak} at the peak ({measured.probed.found.why})"
-
-
-def _caps(prepared: Prepared) -> Caps:
-    if prepared.loaded.name.endswith("-smoke"):
-        return Caps(attempts=1)
-    return COMPILED if prepared.plan.compile else Caps()
 
 
 def _as_before(prepared: Prepared, found: Found) -> Probed:
@@ -211,7 +213,7 @@ def probe_experiment(loaded: Loaded, options: RunOptions, display: Display, *, c
     with machine.held_to_limit():
         display.phase(f"preparing {loaded.id}")
         prepared = prepare(_without_fid(loaded), machine)
-        measured = measure(prepared, display, cached=cached)
+        measured = measure(prepared, display, cached=cached, asked=True)
     assert measured is not None
     took = sum(one.seconds for one in measured.probed.found.attempts)
     units = prepared.units

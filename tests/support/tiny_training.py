@@ -78,6 +78,7 @@ def tiny_trainer(
     diffusion: Diffusion | None = None,
     ranks: Ranks = SINGLE,
     shard: bool = False,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Trainer:
     """A trainer before its first step; equal arguments give equal trainers."""
     splits, conditions, diffusion = digits(subset), digit_conditions(), diffusion or Diffusion()
@@ -96,7 +97,7 @@ def tiny_trainer(
         uncertainty=0.1,
         source="estimated",
     )
-    network, average = tiny_network(TINY.but(dropout=dropout), conditions), None
+    network, average = tiny_network(TINY.but(dropout=dropout), conditions).to(memory_format=memory_format), None
     if shard:
         average = copy.deepcopy(network)
         for part in (network, average):

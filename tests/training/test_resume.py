@@ -61,6 +61,24 @@ def test_stopping_and_resuming_changes_no_bit(tmp_path: Path, stop_at: int) -> N
     assert found_rows == rows
 
 
+def test_moments_that_lie_otherwise_in_memory_are_the_same_moments(tmp_path: Path) -> None:
+    """As several devices keep them, or a network of another memory format."""
+    straight, resumed = (tiny_trainer(SCHEDULED, memory_format=torch.channels_last, total_images=80) for _ in range(2))
+    go(straight, 48)
+    kept = to_checkpoint(straight, {})
+    moments = kept.tensors["optimizer"]["state"]
+    kept.tensors["optimizer"]["state"] = {
+        number: {name: value.contiguous() for name, value in one.items()} for number, one in moments.items()
+    }
+    save(tmp_path, kept)
+    found = latest(tmp_path)
+    assert found is not None
+    restore(resumed, found[1])
+    go(resumed)
+    go(straight)
+    assert identical(to_checkpoint(resumed, {}).tensors["network"], to_checkpoint(straight, {}).tensors["network"])
+
+
 def test_half_precision_resumes_with_its_loss_scale(tmp_path: Path) -> None:
     straight = fresh("fp16")
     straight.loss_scale.scale.fill_(1024.0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.prepared import prepared_on_cpu
 
-from ddpm_exp.memory.search import Attempt, Found
+from ddpm_exp.memory.search import Attempt, Caps, Found
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
@@ -68,20 +68,20 @@ def test_on_a_cpu_nothing_is_measured_and_nothing_kept(ready: Prepared) -> None:
 
 
 def test_what_a_probe_found_is_kept_and_comes_back_whole(ready: Prepared) -> None:
-    key, notes = key_of(ready), list[str]()
+    key, notes = key_of(ready, Caps()), list[str]()
     assert recall(key, notes.append) is None
     keep(key, FOUND)
-    assert recall(key_of(ready), notes.append) == FOUND
+    assert recall(key_of(ready, Caps()), notes.append) == FOUND
     assert notes == []
 
 
 def test_a_search_that_chose_nothing_is_not_kept(ready: Prepared) -> None:
-    keep(key_of(ready), Found(None, "nothing that was tried fits", (Attempt(1, None),)))
-    assert recall(key_of(ready), print) is None
+    keep(key_of(ready, Caps()), Found(None, "nothing that was tried fits", (Attempt(1, None),)))
+    assert recall(key_of(ready, Caps()), print) is None
 
 
 def test_a_damaged_file_is_ignored_with_a_note_and_written_anew(ready: Prepared) -> None:
-    key, notes = key_of(ready), list[str]()
+    key, notes = key_of(ready, Caps()), list[str]()
     keep(key, FOUND)
     (file,) = KEPT.folder.iterdir()
     file.write_bytes(file.read_bytes()[:-30])
@@ -111,12 +111,12 @@ def test_whatever_decides_a_probe_is_in_its_key_and_judgement_is_not(ready: Prep
         replace(ready, machine=replace(machine, gpu=find_gpu("T4"))),
         replace(ready, machine=replace(machine, facts={"driver": "570.1"})),
     ]
-    keys = [key_of(one) for one in (ready, *others)]
+    keys = [*(key_of(one, Caps()) for one in (ready, *others)), key_of(ready, Caps(attempts=3))]
     assert all(a != b for k, a in enumerate(keys) for b in keys[:k])
     same = on(ready, experiment.but(training=experiment.training.but(learning_rate=1e-3, duration="3 epochs")))
-    assert key_of(same) == keys[0]
+    assert key_of(same, Caps()) == keys[0]
     monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    assert key_of(ready) != keys[0]
+    assert key_of(ready, Caps()) != keys[0]
 
 
 def test_the_result_is_placed_in_the_guide_s_band() -> None:

@@ -1,0 +1,77 @@
+"""How often the evaluations of an experiment ask the network, and about how many examples. Draws nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ddpm_exp.spec.condition import parts_of
+from ddpm_exp.spec.data import class_count, training_images
+from ddpm_exp.spec.experiment import Experiment
+
+_CLASSES = 10
+"""Assumed where only files tell how many there are."""
+
+_VALUE_ROWS = 8
+"""Values that take turns in a grid (`ddpm_exp.evaluation.asked`)."""
+
+_INCEPTION_FLOPS = 11.4e9
+"""Of one image of 299x299 (5.7 billion multiplications and as many additions)."""
+
+_HELD_OUT = 10_000
+"""Assumed where only files tell how many there are; a larger `held_out` is cut to what there is."""
+
+
+class Asked(NamedTuple):
+    """The evaluations of one run."""
+
+    times: int
+    """Evaluations, the one before the first step and the one at the end included."""
+    samples: int
+    """Drawn at each."""
+    asks: int
+    """Evaluations of the network for each sample."""
+    copies: int
+    """2 where guidance sends everything twice."""
+    held_out: int
+    levels: int
+    """Evaluations of the network for each held-out example."""
+    likelihood: int
+    terms: int
+    """Examples whose likelihood is measured, and evaluations for each."""
+    fid: int
+    """Samples drawn for FID at the end."""
+    through_inception: int
+    inception_flops: float = _INCEPTION_FLOPS
+
+
+def asked_by(experiment: Experiment, times: int) -> Asked:
+    """What `times` evaluations ask."""
+    spec, sampling = experiment.evaluation, experiment.sampling
+    twice = sampling.sampler in ("heun", "edm-stochastic")
+    fid = 0 if spec.fid is None else spec.fid.images
+    terms = experiment.diffusion.timesteps if spec.likelihood_terms is None else spec.likelihood_terms
+    return Asked(
+        times=times,
+        samples=_samples(experiment),
+        asks=2 * sampling.steps - 1 if twice else sampling.steps,
+        copies=1 if sampling.guidance_scale == 1 else 2,
+        held_out=min(spec.held_out, _HELD_OUT),
+        levels=1 + len(spec.log_snr) + len(spec.reconstruction_log_snr),
+        likelihood=min(spec.likelihood, _HELD_OUT),
+        terms=terms + 1,
+        fid=fid,
+        through_inception=fid + (training_images(experiment.data) or fid if fid else 0),
+    )
+
+
+def _samples(experiment: Experiment) -> int:
+    columns, samples = experiment.evaluation.grid_columns, experiment.evaluation.samples
+    kinds = {part.kind for part in parts_of(experiment.condition)}
+    if not kinds:
+        return max(columns**2, samples)
+    if kinds <= {"class", "prompt"}:
+        rows = class_count(experiment.data) or _CLASSES
+        return rows * max(columns, samples // rows)
+    if kinds == {"values"}:
+        return _VALUE_ROWS * max(columns, samples // _VALUE_ROWS)
+    return max(columns, samples)
