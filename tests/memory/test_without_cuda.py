@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from typer.testing import CliRunner
+
+from ddpm_exp.cli.main import app
 
 FORBIDDEN = """
 import functools, sys, torch
@@ -31,12 +33,18 @@ for name in ("_cuda_init", "_cuda_getDeviceCount", "_cuda_getDevice", "_cuda_set
 
 PROGRAM = """
 from ddpm_exp.cli.main import main
-sys.argv = ["ddpm-exp", "check", "--no-cache", "experiment.py", "--gpu", "T4", "--gpu", "A100-40", "--gpu", "cpu"]
+sys.argv = ["ddpm-exp", *sys.argv[1:]]
 try:
     main()
 except SystemExit as ended:
     assert not ended.code, ended.code
 assert not torch.cuda.is_initialized()
+print("end of check", file=sys.stderr)
+for seen in (torch.cuda.is_available, torch.cuda.device_count, lambda: torch.zeros(1, device="cuda")):
+    try:
+        seen()
+    except SystemExit as ended:
+        assert ended.code == 99
 """
 
 EXPERIMENT = '''
@@ -53,23 +61,14 @@ class Small(Experiment):
 '''
 
 
-def said(folder: Path, prelude: str, **environment: str) -> str:
-    command = [sys.executable, "-c", prelude + PROGRAM]
-    place = {**os.environ, "COLUMNS": "200", "DDPM_EXP_CACHE": str(folder / "cache"), **environment}
-    done = subprocess.run(command, cwd=folder, env=place, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_check_says_the_same_with_cuda_hidden_and_where_every_call_of_cuda_fails(tmp_path: Path) -> None:
-    (tmp_path / "experiment.py").write_text(EXPERIMENT)
-    hidden = said(tmp_path, "import sys, torch\n", CUDA_VISIBLE_DEVICES="", HIP_VISIBLE_DEVICES="")
-    assert all(word in hidden for word in ("T4", "fp16", "A100-40", "bf16", "48 x 1"))
-    assert said(tmp_path, FORBIDDEN) == hidden
-
-
-@pytest.mark.parametrize("call", ["torch.cuda.is_available()", "torch.zeros(1, device='cuda')"])
-def test_a_call_of_cuda_would_be_seen(call: str) -> None:
-    script = f"{FORBIDDEN}\ntry:\n    {call}\nexcept (AssertionError, RuntimeError):\n    pass\n"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (99, "CUDA was asked\n")
+    (tmp_path / "small.py").write_text(EXPERIMENT)
+    words = ["check", "--no-cache", str(tmp_path / "small.py"), "--gpu", "T4", "--gpu", "A100-40", "--gpu", "cpu"]
+    environment = {**os.environ, "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", FORBIDDEN + PROGRAM, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stdout for word in ("T4", "fp16", "A100-40", "bf16", "48 x 1", "cpu", "fp32"))
+    assert done.stdout == CliRunner().invoke(app, words, env={"COLUMNS": "200"}).stdout, "as where CUDA may be asked"
+    during, after = done.stderr.split("end of check\n")
+    assert during == "" and after == 3 * "CUDA was asked\n", "a call would have been seen"
