@@ -152,9 +152,9 @@ def _attempt(device: torch.device, factory: TrialFactory, plan: Plan, micro: int
             value=micro,
             fix="start again with hardware.micro_batch set to a smaller number, and report this",
         )
-    peak, rate, compiling = ran or (None, None, 0.0)
-    pairs = zip(before, after, strict=True)
-    return Attempt(micro, peak, rate, time.perf_counter() - began, compiling, *pairs)
+    peak, rate, first = ran or (None, None, 0.0)
+    compiling = first if plan.compile else 0.0
+    return Attempt(micro, peak, rate, time.perf_counter() - began, compiling, first, *zip(before, after, strict=True))
 
 
 def _held(device: torch.device, compiled: bool) -> tuple[int, int]:
@@ -169,7 +169,7 @@ def _held(device: torch.device, compiled: bool) -> tuple[int, int]:
 def _run(
     device: torch.device, factory: TrialFactory, plan: Plan, micro: int, emulated: int | None
 ) -> tuple[int, float, float] | None:
-    """Peak bytes, images per second, seconds of compiling; None if memory ran out.
+    """Peak bytes, images per second, seconds of the first step; None if memory ran out.
 
     In a function of its own, so that nothing of the steps outlives it: a caught exception would keep its frames.
     """
@@ -178,7 +178,7 @@ def _run(
         began = time.perf_counter()
         trial.step()
         torch.cuda.synchronize(device)
-        compiling = time.perf_counter() - began if plan.compile else 0.0
+        first = time.perf_counter() - began
         for _ in range(WARM_UPS - 1):
             trial.step()
         seconds = seconds_of(trial.step, lambda: torch.cuda.synchronize(device))
@@ -190,7 +190,7 @@ def _run(
             return None
         raise
     peak = torch.cuda.max_memory_reserved(device) + outside_allocator(device, emulated)
-    return peak, plan.images_per_step / plan.devices / seconds, compiling
+    return peak, plan.images_per_step / plan.devices / seconds, first
 
 
 def seconds_of(step: Callable[[], None], wait: Callable[[], None]) -> float:

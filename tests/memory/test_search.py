@@ -79,9 +79,12 @@ def test_attempts_and_seconds_are_capped_and_the_cap_is_told() -> None:
     device = Device(lambda micro: micro)
     found = search(divisors(4096), 1, 10**9, device, Caps(attempts=4))
     assert len(device.tried) == 4 and found.why.endswith("no more than 4 are tried")
-    slow = Device(lambda micro: micro, seconds=6.0)
+    slow = Device(float, seconds=6.0)
     found = search(divisors(4096), 1, 10**9, slow, Caps(attempts=9, seconds=25.0))
     assert len(slow.tried) == 4 and found.why.endswith("after 24 s no further one is tried")
+    begins_slowly = [Attempt(1, 1, 1.0, 20.0, 0.0, 17.0), Attempt(2, 1, 2.0, 3.0), Attempt(4, 1, 4.0, 3.0)]
+    found = search([1, 2, 4], 1, 10**9, lambda micro: begins_slowly[micro // 2], Caps(seconds=25.0))
+    assert len(found.attempts) == 2
 
 
 def test_without_speed_the_largest_that_fits_is_taken_whatever_the_clock_says() -> None:
@@ -117,5 +120,5 @@ def test_whatever_the_device_the_choice_divides_the_step_fits_and_is_nearly_the_
 
 
 def test_an_attempt_survives_as_json() -> None:
-    for one in (Attempt(8, 100, 5.0, 1.0, 0.5, (1, 2), (3, 4)), Attempt(8, None)):
+    for one in (Attempt(8, 100, 5.0, 1.0, 0.5, 0.6, (1, 2), (3, 4)), Attempt(8, None)):
         assert Attempt.from_json(one.to_json()) == one
