@@ -10,7 +10,7 @@ card, the plan that `check` prints for it trains three steps and draws a batch i
 memory is what binds, one and a half times its micro-batch has to fail, where the divisors of a step bind, the next larger one has
 to. Images are random ones of the experiment's shape and number ("data": "random"), which need as much memory as real ones; numbers
 and tables are the experiment's own. Kernels are those of the GPU that is there, but for what is said in memory/limit.py and for
-fused kernels, which are left out where the card has none.
+fused kernels, which are left out where the card has none. Processes at a time are fewer where the cards would not fit together.
 """
 
 from __future__ import annotations
@@ -23,152 +23,25 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from probing_cases import CARDS, PLANNED, PROBES, ROOT, SHIPPED, Case, binding, prepared
 
-from ddpm_exp.data.datasets import load
-from ddpm_exp.data.examples import Examples, Splits, split
-from ddpm_exp.data.image_values import with_values
-from ddpm_exp.data.shapes import shape_of, value_names
-from ddpm_exp.loading.loaded import Loaded, load_experiment
-from ddpm_exp.memory.estimate import estimate
 from ddpm_exp.memory.fitting import micro_batches
 from ddpm_exp.memory.limit import CONTEXT_BYTES
-from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.memory.probe import allowed, seconds_of
 from ddpm_exp.memory.search import Attempt, Caps, search
-from ddpm_exp.models.fused import OLDEST
-from ddpm_exp.spec.data import class_count, family_of, training_images
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
-from ddpm_exp.spec.identity import science_hash
-from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.out_of_memory import is_out_of_memory
 from ddpm_exp.workflow.display import Quiet
-from ddpm_exp.workflow.options import RunOptions
-from ddpm_exp.workflow.prepare import Machine, Prepared, find_machine, lengths
+from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.probing import measure, own_share, trials_of
-from ddpm_exp.workflow.smoke import smoke
 
-ROOT = Path(__file__).parents[1]
-DDPM = "benchmarks/ddpm_cifar10.py"
-SHIPPED = tuple(f"experiments/{file.name}" for file in sorted((ROOT / "experiments").glob("*.py")))
-CARDS = ("T4", "V100-16", "V100-32", "A100-40")
 STEPS = 3
-_SHARD_IMAGES = 50_000
-"""Of shards, whose number only their files tell: as many as CIFAR-10 has."""
-
-MANY_DIVISORS = "training.images_per_step=2520"
-"""So many images that memory binds on every card, and that every number up to 10 divides."""
-
-
-class Case(NamedTuple):
-    """One process."""
-
-    file: str
-    overrides: tuple[str, ...] = ()
-    card: str | None = None
-    memory_limit: str | None = None
-    over: bool = False
-    """Train with more than the card's plan instead of it."""
-
-
-PROBES = (
-    Case(DDPM),
-    Case(DDPM, ("training.images_per_step=1024",)),
-    Case(DDPM, ("training.images_per_step=1024",), memory_limit="15GiB"),
-    Case(DDPM, ("training.images_per_step=1024", "training.precision=fp32"), memory_limit="15GiB"),
-    Case("experiments/fashion_flow.py"),
-    Case("experiments/quickstart.py"),
-)
-
-PLANNED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    *((file, ()) for file in SHIPPED),
-    (DDPM, ()),
-    (DDPM, (MANY_DIVISORS,)),
-    (DDPM, (MANY_DIVISORS, "model.checkpointing=true")),
-)
-
-
-def prepared(case: Case, dry: bool) -> Prepared:
-    """The experiment with data that stands in for its own, planned as `check` and `run` do."""
-    loaded = load_experiment(ROOT / case.file, case.overrides)
-    if case.card is not None and find_gpu(case.card).capability < OLDEST:
-        loaded = _with(loaded, loaded.experiment.but(hardware=loaded.experiment.hardware.but(fused_kernels=False)))
-    experiment = loaded.experiment
-    if dry:
-        machine = Machine(find_gpu(case.card or "cpu"), "cpu", {})
-    else:
-        limit = None if case.memory_limit is None else _bytes(case.memory_limit)
-        machine = find_machine(RunOptions(gpu=case.card, memory_limit=limit))
-    plan = make_plan(experiment, machine.gpu, device="cuda" if machine.gpu.name != "cpu" else "cpu")
-    if case.over:
-        loaded, plan = _beyond(loaded, machine, plan)
-    experiment = loaded.experiment
-    if dry:
-        loaded = smoke(loaded)
-        experiment = loaded.experiment
-        step = experiment.training.images_per_step
-        slices = {"images_per_step": step, "micro_batch": step, "accumulation": 1, "devices": 1}
-        plan = plan.but(device="cpu", precision="fp32", **slices)
-    splits = splits_of(experiment)
-    units = lengths(experiment, splits.training_images)
-    return Prepared(loaded, machine, plan, splits, units, science_hash(experiment, plan.precision))
-
-
-def _with(loaded: Loaded, experiment: Experiment) -> Loaded:
-    return replace(loaded, experiment=experiment)
-
-
-def _bytes(text: str) -> int:
-    from ddpm_exp.spec.amounts import memory_bytes
-
-    return memory_bytes(text, "--memory-limit")
-
-
-def binding(loaded: Loaded, machine: Machine, plan: Plan) -> str:
-    """What keeps the plan's micro-batch from being larger."""
-    share = plan.images_per_step // plan.devices
-    if plan.micro_batch == share:
-        return "images per step"
-    if loaded.experiment.hardware.micro_batch is not None:
-        return "hardware.micro_batch"
-    half_more = _larger(plan)
-    expected = estimate(loaded.experiment, machine.gpu, plan.precision, half_more)
-    return "memory" if expected.peak_bytes > allowed(loaded.experiment, plan) else "divisors"
-
-
-def _larger(plan: Plan) -> int:
-    return -(-plan.micro_batch * 3 // 2)
-
-
-def _beyond(loaded: Loaded, machine: Machine, plan: Plan) -> tuple[Loaded, Plan]:
-    """One and a half times the plan's micro-batch, in a step that is accumulated from two of them; or the next larger divisor."""
-    if binding(loaded, machine, plan) == "divisors":
-        micro = min(size for size in micro_batches(loaded.experiment) if size > plan.micro_batch)
-        return loaded, plan.but(micro_batch=micro, accumulation=plan.images_per_step // plan.devices // micro)
-    micro = _larger(plan)
-    experiment = loaded.experiment
-    changed = experiment.but(training=experiment.training.but(images_per_step=2 * micro))
-    return _with(loaded, changed), plan.but(images_per_step=2 * micro, micro_batch=micro, accumulation=2, devices=1)
-
-
-def splits_of(experiment: Experiment) -> Splits:
-    """Random images, or the data itself where it is made up or small."""
-    if family_of(experiment.data) != "image" or experiment.data.kind == "digits":
-        return load(experiment.data, experiment.condition)
-    count = training_images(experiment.data) or experiment.data.subset or _SHARD_IMAGES
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count + 512, *shape_of(experiment.data)), generator=generator, dtype=torch.uint8)
-    classes = class_count(experiment.data) or 10
-    names, labels = tuple(f"some {chr(97 + k)}" for k in range(classes)), torch.arange(len(pixels)) % classes
-    parts = (Examples(pixels[:count], labels[:count], names), Examples(pixels[count:], labels[count:], names))
-    train, held_out, facts = with_values(value_names(experiment.condition), *parts)
-    return split(train, held_out, facts)
+_SHOWN = ("experiment", "overrides", "gpu", "over", "chosen", "micro_batch", "ran", "why", "binding", "refused", "error")
 
 
 def probe_case(case: Case, dry: bool) -> dict[str, Any]:
@@ -238,7 +111,9 @@ def card_case(case: Case, dry: bool) -> dict[str, Any]:
     if not case.over and not dry:
         facts |= {"predicted_bytes": plan.peak_bytes, "binding": binding(ready.loaded, ready.machine, plan)}
     with ready.machine.held_to_limit():
-        fits = _train(ready)
+        said = _train(ready)
+        fits = said is None
+        facts |= {"said": said}
         if dry:
             return facts | {"ran": fits, "note": "dry run: no memory was measured"}
         reserved = torch.cuda.max_memory_reserved()
@@ -250,8 +125,8 @@ def card_case(case: Case, dry: bool) -> dict[str, Any]:
     return facts | {"within_headroom": fits and reserved + CONTEXT_BYTES <= limit}
 
 
-def _train(ready: Prepared) -> bool:
-    """Whether there was memory for it."""
+def _train(ready: Prepared) -> str | None:
+    """None, or what the device said when memory ran out."""
     try:
         trial = trials_of(ready)(own_share(ready.plan).micro_batch)
         for _ in range(STEPS - 1):
@@ -262,9 +137,9 @@ def _train(ready: Prepared) -> bool:
             torch.cuda.synchronize()
     except RuntimeError as error:
         if is_out_of_memory(error):
-            return False
+            return str(error).splitlines()[0]
         raise
-    return True
+    return None
 
 
 def in_a_process(part: str, case: Case, dry: bool) -> dict[str, Any]:
@@ -278,26 +153,32 @@ def in_a_process(part: str, case: Case, dry: bool) -> dict[str, Any]:
         found |= json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         found["error"] = done.stderr[-2000:]
-    print(
-        json.dumps(
-            {
-                name: found.get(name)
-                for name in ("experiment", "overrides", "gpu", "over", "chosen", "micro_batch", "ran", "why", "error")
-            }
-        ),
-        flush=True,
-    )
+    print(json.dumps({name: found[name] for name in _SHOWN if found.get(name)}), flush=True)
     return found
 
 
-def cards(at_once: int, dry: bool, most: int | None) -> list[dict[str, Any]]:
+def cards(names: list[str], at_once: int, dry: bool, most: int | None) -> list[dict[str, Any]]:
     """Every plan under its card's memory, then more than those where memory or divisors bind."""
-    cases = [Case(file, overrides, card) for file, overrides in PLANNED for card in CARDS][:most]
-    with ThreadPoolExecutor(at_once) as pool:
-        plans = list(pool.map(lambda case: in_a_process("cards", case, dry), cases))
-        bound = [case for case, found in zip(cases, plans, strict=True) if found.get("binding") in ("memory", "divisors")]
-        beyond = list(pool.map(lambda case: in_a_process("cards", case._replace(over=True), dry), bound))
-    return plans + beyond
+    cases = [Case(file, overrides, card) for file, overrides in PLANNED for card in names][:most]
+    plans = together(cases, at_once, dry)
+    bound = [case for case, found in zip(cases, plans, strict=True) if found.get("binding") in ("memory", "divisors")]
+    return plans + together([case._replace(over=True) for case in bound], at_once, dry)
+
+
+def together(cases: list[Case], at_once: int, dry: bool) -> list[dict[str, Any]]:
+    """The cases' records, in order. As many at a time as the GPU holds cards; shipped experiments need no more than 13 GiB."""
+    total = 0 if dry else torch.cuda.get_device_properties(0).total_memory
+    done: dict[Case, dict[str, Any]] = {}
+    for card in (None, *CARDS):
+        these = [case for case in cases if (case.card if _is_large(case) else None) == card]
+        room = at_once if card is None or dry else max(1, int(0.95 * total / find_gpu(card).usable_bytes))
+        with ThreadPoolExecutor(min(at_once, room)) as pool:
+            done |= zip(these, pool.map(lambda case: in_a_process("cards", case, dry), these), strict=True)
+    return [done[case] for case in cases]
+
+
+def _is_large(case: Case) -> bool:
+    return case.file not in SHIPPED or bool(case.overrides)
 
 
 def summary(probes: list[dict[str, Any]], planned: list[dict[str, Any]]) -> dict[str, Any]:
@@ -328,6 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--part", choices=("probes", "cards", "both"), default="both")
     parser.add_argument("--at-once", type=int, default=1, help="processes of the part 'cards' at a time; probes are always alone")
+    parser.add_argument("--cards", default=",".join(CARDS), help="for the part 'cards'")
     parser.add_argument("--limit", type=int, help="cases of each part")
     parser.add_argument("--dry-run", action="store_true", help="small networks on the processor: does everything work?")
     parser.add_argument("--case", help="one case, in this process: its record on standard output")
@@ -339,7 +221,7 @@ def main() -> None:
         return
     dry, most = given.dry_run, given.limit
     probes = [in_a_process("probes", case, dry) for case in PROBES[:most]] if given.part != "cards" else []
-    planned = cards(given.at_once, dry, most) if given.part != "probes" else []
+    planned = cards(given.cards.split(","), given.at_once, dry, most) if given.part != "probes" else []
     device = "cpu" if dry or not torch.cuda.is_available() else torch.cuda.get_device_name()
     document = {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda, "summary": summary(probes, planned)}
     text = json.dumps(document | {"probes": probes, "cards": planned}, indent=1)
