@@ -26,7 +26,7 @@ def _read(facts: dict[str, Any] | UserError | None) -> UserError | None:
     return UserError(facts.pop("rule"), **facts) if isinstance(facts, dict) else facts
 
 
-Reason = Annotated[UserError | None, PlainSerializer(_written), PlainValidator(_read)]
+Reason = Annotated[UserError | None, PlainValidator(_read), PlainSerializer(_written)]
 """An error as pydantic writes and reads it."""
 
 
