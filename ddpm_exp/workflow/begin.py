@@ -34,17 +34,17 @@ def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display, 
 
     A run that is resumed keeps its micro-batch if it fits: sliced otherwise, its results would differ by rounding.
     """
-    found = _measured(prepared, run, display, ranks.share(_given(prepared, run)))
+    found = _measured(prepared, run, display, ranks.share(micro_batch_of(run, prepared.plan)))
     micro = int(-ranks.largest(-found.micro_batch))
     smallest = found.but(micro_batch=micro, accumulation=found.images_per_step // found.devices // micro)
     return replace(prepared, plan=Plan.model_validate(ranks.share(smallest.model_dump())))
 
 
-def _given(prepared: Prepared, run: RunDirectory | None) -> int | None:
-    """The micro-batch that `run` began with, if that was on such a GPU."""
+def micro_batch_of(run: RunDirectory | None, plan: Plan) -> int | None:
+    """The micro-batch that `run` began with, if that was on a GPU such as `plan` is for."""
     before = {} if run is None else run.manifest.plan
     micro = before.get("micro_batch")
-    return micro if isinstance(micro, int) and before.get("gpu") == prepared.plan.gpu else None
+    return micro if isinstance(micro, int) and before.get("gpu") == plan.gpu else None
 
 
 def _measured(prepared: Prepared, run: RunDirectory | None, display: Display, given: int | None) -> Plan:

@@ -10,6 +10,7 @@ import torch
 from support.prepared import prepared_on_cpu
 
 from ddpm_exp.memory.search import Attempt, Caps, Found
+from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
@@ -17,6 +18,7 @@ from ddpm_exp.spec.hardware import GIB, Hardware, find_gpu
 from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.training import Training
+from ddpm_exp.workflow.begin import micro_batch_of
 from ddpm_exp.workflow.display import Quiet
 from ddpm_exp.workflow.kept_probes import KEPT, keep, key_of, recall
 from ddpm_exp.workflow.prepare import Machine, Prepared
@@ -128,6 +130,14 @@ def test_the_result_is_placed_in_the_guide_s_band() -> None:
 def test_nothing_is_emulated_on_a_processor(ready: Prepared) -> None:
     with Machine(find_gpu("T4"), "cpu", {}, limit_bytes=15 * GIB).held_to_limit():
         assert torch.ones(1).sum() == 1
+
+
+def test_a_resumed_run_gives_its_micro_batch_to_a_gpu_of_the_same_name(ready: Prepared, undisturbed: Path) -> None:
+    run = RunDirectory.open(undisturbed)
+    before = int(run.manifest.plan["micro_batch"])
+    assert micro_batch_of(run, ready.plan) == before
+    assert micro_batch_of(run, ready.plan.but(gpu="H100")) is None
+    assert micro_batch_of(None, ready.plan) is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
