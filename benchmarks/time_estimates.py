@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from ddpm_exp.loading.loaded import load_experiment
-from ddpm_exp.memory.counting import updated_by, work_of
+from ddpm_exp.memory.counting import Updated, Work, updated_by, work_of
 from ddpm_exp.memory.kernels import kernels_of
 from ddpm_exp.memory.plan import plan
 from ddpm_exp.memory.timing import FACTORS, RATES, Rates, pass_seconds, timing, update_seconds
@@ -59,6 +60,17 @@ class Case(NamedTuple):
     training: bool = True
     captured: bool = True
     alone: bool = True
+    """Whether the GPU did nothing else."""
+
+    @property
+    def work(self) -> Work:
+        """What was computed."""
+        return _work(self.experiment, self.gpu, self.training)
+
+    @property
+    def updated(self) -> Updated:
+        """What the optimizer did."""
+        return _updated(self.experiment)
 
 
 def cases() -> Iterator[Case]:
@@ -106,10 +118,8 @@ def cases() -> Iterator[Case]:
 def expected(case: Case, rates: Rates = RATES) -> float:
     """The estimate of `case.seconds`."""
     gpu = find_gpu(case.gpu)
-    kernels = kernels_of(gpu, "bf16", fused_norms=case.experiment.hardware.fused_kernels)
-    work = work_of(case.experiment, kernels, "training" if case.training else "sampling")
-    seconds = pass_seconds(work, gpu, case.images, captured=case.captured, rates=rates)
-    return seconds + (update_seconds(updated_by(case.experiment), gpu, half=True, rates=rates) if case.training else 0.0)
+    seconds = pass_seconds(case.work, gpu, case.images, captured=case.captured, rates=rates)
+    return seconds + (update_seconds(case.updated, gpu, half=True, rates=rates) if case.training else 0.0)
 
 
 def whole_runs() -> Iterator[dict[str, Any]]:
@@ -144,9 +154,20 @@ def fit(known: list[Case]) -> Rates:
     return RATES._replace(**dict(zip(free, map(float, np.exp(found.x)), strict=True)))
 
 
+@cache
+def _work(experiment: Experiment, gpu: str, training: bool) -> Work:
+    kernels = kernels_of(find_gpu(gpu), "bf16", fused_norms=experiment.hardware.fused_kernels)
+    return work_of(experiment, kernels, "training" if training else "sampling")
+
+
+@cache
+def _updated(experiment: Experiment) -> Updated:
+    return updated_by(experiment)
+
+
 def _network(case: Case) -> int:
     """Networks of equally many weights are one."""
-    return updated_by(case.experiment).parameters
+    return case.updated.parameters
 
 
 def _of(file: str, *overrides: str) -> Experiment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,12 +43,9 @@ def check_all(
 
     A GPU that none of the files adds and that the catalogue lacks is a mistake of the command: raises `UserError`.
     """
-    from ddpm_exp.loading.loaded import load_experiment, resolve
     from ddpm_exp.spec.errors import UserError
 
-    for file in files:
-        with suppress(UserError):  # told below; here, what the files add to the catalogue counts
-            load_experiment(resolve(file), overrides)
+    _add_gpus(files, overrides)
     names = _gpu_names(gpus)
     results: list[tuple[str, Checked | UserError]] = []
     for file in files:
@@ -57,6 +54,16 @@ def check_all(
         except UserError as error:
             results.append((file, error))
     return results
+
+
+def _add_gpus(files: Sequence[str], overrides: Sequence[str]) -> None:
+    """Load every file for what it adds to the catalogue; what is wrong with one is told when it is checked."""
+    from ddpm_exp.loading.loaded import load_experiment, resolve
+    from ddpm_exp.spec.errors import UserError
+
+    for file in files:
+        with suppress(UserError):
+            load_experiment(resolve(file), overrides)
 
 
 def _gpu_names(asked: Sequence[str]) -> list[str]:
@@ -116,27 +123,41 @@ def command(
             autocompletion=completion.gpus,
         ),
     ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--price",
+            metavar="GPU=AMOUNT",
+            help="Price of an hour of one GPU, for a column of costs (again for more; an amount alone is for all GPUs).",
+            show_default=False,
+        ),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Estimate anew, and keep that for the next time.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Validate experiments; print the diff to the baseline, the memory and batch plan per GPU, and advice.
+    """Validate experiments; print the diff to the baseline, memory, batch plan, time and cost per GPU, and advice.
 
     Needs no GPU and trains nothing. A file with an error does not keep the others from being checked.
 
     \b
     ddpm-exp check experiments/adr_0002.py --gpu T4 --gpu V100-16
     ddpm-exp check 1 2 training.images_per_step=64
+    ddpm-exp check 1 --price T4=0.35 --price A100-40=1.2
     """
     from ddpm_exp.cli import failures
     from ddpm_exp.cli.output import console, print_json, say
+    from ddpm_exp.cli.prices import hourly_prices
     from ddpm_exp.spec.errors import UserError
 
     files, overrides = _split(words)
+    if price:
+        _add_gpus(files, overrides)
+    prices = hourly_prices(price or ())
     results = check_all(files, overrides, gpu or GPUS, use_kept=not no_cache)
     wrong = [result for _, result in results if isinstance(result, UserError)]
     if as_json:
         documents = [
-            {"file": file, **(failures.as_document(result) if isinstance(result, UserError) else _facts(result))}
+            {"file": file, **(failures.as_document(result) if isinstance(result, UserError) else _facts(result, prices))}
             for file, result in results
         ]
         print_json({"checked": documents})
@@ -147,14 +168,16 @@ def command(
                 say(screen, f"{file}: not valid", "bold red")
                 failures.report(result, as_json=False)
             else:
-                _print(screen, result)
+                _print(screen, result, prices)
             say(screen, "")
     if wrong:
         raise typer.Exit(max(error.exit_code for error in wrong))
 
 
-def _facts(checked: Checked) -> dict[str, Any]:
+def _facts(checked: Checked, prices: Mapping[str, float]) -> dict[str, Any]:
+    from ddpm_exp.cli.time_table import claim_facts, run_cost
     from ddpm_exp.spec.phases import in_words
+    from ddpm_exp.spec.presets.claims import claim_about
 
     loaded = checked.loaded
     decision = loaded.experiment.decision
@@ -164,6 +187,8 @@ def _facts(checked: Checked) -> dict[str, Any]:
         "baseline": loaded.baseline.id if loaded.baseline else None,
         "changes": checked.changes,
         "plans": checked.plans,
+        "costs": {row.gpu.name: run_cost(row, prices) for row in checked.plans} if prices else None,
+        "claim": claim_facts(checked.plans, claim_about(loaded.experiment)),
         "advice": checked.advice,
         "parameters": checked.parameters,
         "not_here": checked.not_here,
@@ -172,12 +197,15 @@ def _facts(checked: Checked) -> dict[str, Any]:
     }
 
 
-def _print(screen: Console, checked: Checked) -> None:
+def _print(screen: Console, checked: Checked, prices: Mapping[str, float]) -> None:
     from rich.text import Text
 
     from ddpm_exp.cli.diff import changes_table
+    from ddpm_exp.cli.memory_table import memory_table
     from ddpm_exp.cli.output import say
+    from ddpm_exp.cli.time_table import time_notes, time_table
     from ddpm_exp.spec.phases import in_words
+    from ddpm_exp.spec.presets.claims import claim_about
 
     loaded = checked.loaded
     decision = loaded.experiment.decision
@@ -189,7 +217,15 @@ def _print(screen: Console, checked: Checked) -> None:
         say(screen, f"baseline: {loaded.baseline.id}; {count} setting{' differs' if count == 1 else 's differ'}")
         if checked.changes:
             screen.print(changes_table(checked.changes, loaded.baseline.id, loaded.id))
-    screen.print(_plans(checked))
+    screen.print(memory_table(checked.plans))
+    for row in checked.plans:
+        if row.reason is not None:
+            say(screen, f"{row.gpu.name}: {row.reason}", "red")
+    if (times := time_table(checked.plans, prices)) is not None:
+        say(screen, "")
+        screen.print(times)
+    for line in time_notes(checked.plans, claim_about(loaded.experiment)):
+        say(screen, line, "dim")
     notes: dict[str, list[str]] = {}
     for row in checked.plans:
         if row.plan is not None and row.gpu.note:
@@ -206,23 +242,3 @@ def _print(screen: Console, checked: Checked) -> None:
         screen.print(Text.assemble(("advice: ", "yellow"), str(advice)), soft_wrap=True)
     if not checked.advice and not checked.not_here:
         say(screen, "valid, and nothing to advise", "green")
-
-
-def _plans(checked: Checked) -> Any:
-    """The memory and batch plan of each GPU, or why there is none."""
-    from rich.text import Text
-
-    from ddpm_exp.cli.amounts import bytes_text
-    from ddpm_exp.cli.output import table
-
-    grid = table("GPU", "precision", "micro-batch x steps", "expected peak", "of", "largest part", right=("expected peak", "of"))
-    for row in checked.plans:
-        memory = bytes_text(row.gpu.usable_bytes)
-        if row.plan is None:
-            grid.add_row(row.gpu.name, Text("no", "red"), "", "", memory, Text(str(row.reason), "red"))
-            continue
-        plan = row.plan
-        peak = f"{bytes_text(plan.peak_bytes)} +- {plan.uncertainty:.0%}"
-        slices = f"{plan.micro_batch} x {plan.accumulation}" + (f" x {plan.devices} GPUs" if plan.devices > 1 else "")
-        grid.add_row(row.gpu.name, plan.precision, slices, peak, memory, Text(plan.largest_term))
-    return grid

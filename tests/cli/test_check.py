@@ -84,3 +84,66 @@ def test_a_gpu_that_the_file_adds_is_planned_for_and_named_in_errors(
     assert wrong.exit_code == 2 and "MI300X, L40S" in wrong.stderr and "did you mean 'L40S'?" in wrong.stderr
     file.write_text(file.read_text().replace("91.6", "91.5"))
     assert "add_gpu = 'L40S': the catalogue has a L40S with other values" in program("check", "2").stderr
+
+
+def test_time_and_cost_are_told_for_each_gpu_with_how_far_they_may_be_off(folder: Path, program: Program) -> None:
+    words = ["check", "1", "--gpu", "T4,H100,cpu", "--price", "0.5", "--price", "H100=3"]
+    (checked,) = json.loads(program(*words, "--json").stdout)["checked"]
+    t4, h100, cpu = checked["plans"]
+    assert cpu["timing"] is None and checked["costs"]["cpu"] is None
+    assert (t4["timing"]["source"], h100["timing"]["source"]) == ("predicted, not measured", "counted")
+    assert t4["timing"]["run_seconds"] > t4["timing"]["training_seconds"] + t4["timing"]["evaluation_seconds"]
+    assert checked["costs"]["T4"] == pytest.approx(0.5 * t4["timing"]["run_seconds"] / 3600)
+    assert checked["costs"]["H100"] == pytest.approx(3 * h100["timing"]["run_seconds"] / 3600)
+    text = program(*words).stdout
+    for word in ("whole run", "evaluation", "cost", "times for T4: predicted, not measured", "times for H100: counted", "1.5x"):
+        assert word in text
+    without = program("check", "1", "--gpu", "T4")
+    assert "whole run" in without.stdout and "cost" not in without.stdout
+    assert json.loads(program("check", "1", "--gpu", "T4", "--json").stdout)["checked"][0]["costs"] is None
+
+
+def test_the_cost_is_of_all_devices(folder: Path, program: Program) -> None:
+    words = ["check", "1", "--gpu", "T4", "--price", "1", "--json", "hardware.devices=2"]
+    (checked,) = json.loads(program(*words).stdout)["checked"]
+    assert checked["costs"]["T4"] == pytest.approx(2 * checked["plans"][0]["timing"]["run_seconds"] / 3600)
+
+
+@pytest.mark.parametrize(
+    ("prices", "told"),
+    [
+        (["T4=cheap"], "--price = 'T4=cheap': a price is a number per hour of one GPU"),
+        (["T4=-1"], "not negative"),
+        (["T4=nan"], "not negative"),
+        (["T4="], "--price = 'T4=': a price is a number"),
+        (["T5=1"], "--price = 'T5=1': a GPU is one of"),
+        (["T4=1", "t4=2"], "there are two prices of T4"),
+        (["1,2"], "there are two prices for every GPU"),
+    ],
+)
+def test_a_mistake_in_a_price_is_told_with_its_fix(folder: Path, program: Program, prices: list[str], told: str) -> None:
+    words = [word for price in prices for word in ("--price", price)]
+    done = program("check", "1", "--gpu", "T4", *words)
+    assert done.exit_code == 2 and told in done.stderr and "fix: " in done.stderr and "whole run" not in done.stdout
+
+
+def test_a_guide_s_claim_stands_beside_our_estimate_as_a_claim(folder: Path, program: Program) -> None:
+    head = "from ddpm_exp.spec.presets.guide_000 import Balanced\n\n\nclass Mine(Balanced):\n"
+    (folder / "experiments" / "mine.py").write_text(head + "    pass\n")
+    text = program("check", "mine", "--gpu", "T4").stdout
+    assert "claim of guide 000, not ours: 2-4 h for the whole training on T4; estimated here: T4 " in text
+    assert "2-4 h for the whole training on T4; --gpu T4 estimates it" in program("check", "mine", "--gpu", "L4").stdout
+    (checked,) = json.loads(program("check", "mine", "--gpu", "T4", "--json").stdout)["checked"]
+    assert (checked["claim"]["low"], checked["claim"]["high"]) == (7200.0, 14400.0)
+    assert checked["claim"]["estimated_seconds"] == {"T4": checked["plans"][0]["timing"]["run_seconds"]}
+    for change in ("model.hidden_dim=128", "training.images_per_step=16", "training.duration=50 epochs"):
+        assert "claim of guide" not in program("check", "mine", "--gpu", "T4", change).stdout
+
+
+def test_tables_are_readable_at_80_columns(folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = program("check", "1", "--gpu", "RTX4090,V100-16", "--price", "12.5").stdout.splitlines()
+    rows = [line.split() for line in lines if line.startswith(("RTX 4090", "V100-16"))]
+    assert len(rows) >= 4 and rows[2][-1] == rows[3][-1] == "2x"
+    (header,) = (line for line in lines if "images/s" in line)
+    assert header.split() == ["GPU", "images/s", "epoch", "whole", "run", "evaluation", "cost", "within"] and len(header) <= 80
