@@ -103,6 +103,31 @@ def test_without_a_gpu_it_points_to_check(folder: Path, program: Program, words:
     assert "`ddpm-exp check FILE`" in done.stderr and "(predicted, not measured)" in done.stderr
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_it_measures_once_and_then_remembers(folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDPM_EXP_CACHE", str(folder / "cache"))
+    first, second, anew = (json.loads(program("probe", "1", *words, "--json").stdout) for words in ((), (), ("--no-cache",)))
+    assert first["plan"]["source"] == "measured" and first["images_per_second"] > 0
+    assert (first["probed_before"], second["probed_before"], anew["probed_before"]) == (False, True, False)
+    assert second["plan"] == first["plan"] and second["attempts"] == first["attempts"]
+    assert all(one["left_bytes"] < 64 * MIB for one in first["attempts"])
+    limited = json.loads(program("probe", "1", "--memory-limit", "3GiB", "--json").stdout)
+    assert limited["emulated"] and not limited["probed_before"] and limited["plan"]["peak_bytes"] <= 3 * GIB
+    assert torch.cuda.get_per_process_memory_fraction() == 1.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_is_held_to_the_limit_and_tells_what_it_probed(
+    folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DDPM_EXP_CACHE", str(folder / "cache"))
+    done = program("run", "1", "--memory-limit", "3GiB")
+    assert done.exit_code == 0
+    assert "this process gets 3.00 GiB of the GPU's memory" in done.stdout and "probed: micro-batch" in done.stdout
+    again = program("run", "1", "--memory-limit", "3GiB", "--seed", "1")
+    assert "probed before on this GPU: micro-batch" in again.stdout
+
+
 def test_a_mistake_in_the_file_or_the_limit_comes_first(folder: Path, program: Program) -> None:
     assert "training.learning_rat" in program("probe", "1", "training.learning_rat=1").stderr
     for command in ("probe", "run"):

@@ -132,7 +132,10 @@ def test_an_attempt_that_leaves_memory_behind_is_an_error() -> None:
     kept: list[torch.Tensor] = []
 
     def factory(micro: int) -> Trial:
-        return Trial(lambda: kept.append(torch.empty(300 << 20, dtype=torch.uint8, device="cuda")), lambda: None)
+        def step() -> None:
+            kept[:] = [torch.empty(300 << 20, dtype=torch.uint8, device="cuda")]
+
+        return Trial(step, lambda: None)
 
     machine, _, _ = this_machine()
     try:
