@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from ddpm_exp.memory.estimate import estimate
-from ddpm_exp.memory.fitting import largest_fitting
+from ddpm_exp.memory.fitting import Fitting, largest_fitting
 from ddpm_exp.spec.data import Digits, ImageFolder, Shards
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, catalogue
@@ -49,7 +50,7 @@ def remedies(experiment: Experiment, gpu: Gpu, precision: Precision) -> list[Rem
     """
     plain = experiment.but(hardware=experiment.hardware.but(gpu=None, micro_batch=None))
     start = _Change("", "", plain, precision)
-    single = [found for kind in _KINDS if (found := _first_that_fits(kind(start, gpu), gpu))]
+    single = [found for kind in _KINDS if (found := _first_that_fits(list(kind(start, gpu)), gpu))]
     larger = _larger_gpu(plain, gpu, precision, "hardware.gpu=" if experiment.hardware.gpu else "--gpu ")
     all_found = [*single, *(() if single else _combined(start, gpu)), *larger]
     asked = experiment.hardware.micro_batch
@@ -67,7 +68,7 @@ def _combined(start: _Change, gpu: Gpu) -> Iterator[Remedy]:
     so_far, needed = start, _one_image(start, gpu)
     for kind in _KINDS:
         changes = [_after(so_far, change) for change in kind(so_far, gpu)]
-        fitting = _first_that_fits(iter(changes), gpu)
+        fitting = _first_that_fits(changes, gpu)
         if fitting:
             yield fitting
             return
@@ -85,12 +86,21 @@ def _after(before: _Change, change: _Change) -> _Change:
     return _Change(f"{before.override} {change.override}", f"{before.note}; {change.note}", change.experiment, change.precision)
 
 
-def _first_that_fits(changes: Iterator[_Change], gpu: Gpu) -> Remedy | None:
-    for change in changes:
-        found = largest_fitting(change.experiment, gpu, change.precision)
-        if found is not None:
-            return Remedy(change.override, found.micro_batch, found.expected.peak_bytes, change.note)
-    return None
+def _first_that_fits(changes: Sequence[_Change], gpu: Gpu) -> Remedy | None:
+    """The first change after which one image fits, if any. Each of `changes` takes less than those before it, so that the last
+    one tells whether any does, and halving finds the first."""
+    found: dict[str, Fitting | None] = {}
+
+    def fits(change: _Change) -> bool:
+        found[change.override] = largest_fitting(change.experiment, gpu, change.precision)
+        return found[change.override] is not None
+
+    if not changes or not fits(changes[-1]):
+        return None
+    first = changes[bisect_left(changes, True, hi=len(changes) - 1, key=fits)]
+    fitting = found[first.override]
+    assert fitting is not None
+    return Remedy(first.override, fitting.micro_batch, fitting.expected.peak_bytes, first.note)
 
 
 def _checkpointing(now: _Change, gpu: Gpu) -> Iterator[_Change]:
@@ -171,7 +181,7 @@ def _larger_gpu(experiment: Experiment, gpu: Gpu, precision: Precision, written:
     for row in sorted((row for row in suited if row.usable_bytes > gpu.usable_bytes), key=lambda row: row.usable_bytes):
         word = row.name.replace(" ", "")
         change = _Change(f"{written}{word}", "nothing changes", experiment, row.best_precision if auto else precision)
-        found = _first_that_fits(iter((change,)), row)
+        found = _first_that_fits([change], row)
         if found:
             yield found
             return
