@@ -218,6 +218,8 @@ def _print(screen: Console, checked: Checked, prices: Mapping[str, float]) -> No
         if checked.changes:
             screen.print(changes_table(checked.changes, loaded.baseline.id, loaded.id))
     screen.print(memory_table(checked.plans))
+    if any(row.plan is not None for row in checked.plans):
+        say(screen, "memory: predicted, not measured; on the GPU itself, 'ddpm-exp probe' measures", "dim")
     for row in checked.plans:
         if row.reason is not None:
             say(screen, f"{row.gpu.name}: {row.reason}", "red")
