@@ -128,6 +128,20 @@ def test_a_run_is_held_to_the_limit_and_tells_what_it_probed(
     assert "probed before on this GPU: micro-batch" in again.stdout
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device with more memory than a T4")
+def test_the_plan_of_check_trains_under_its_card_s_enforced_limit(
+    folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DDPM_EXP_CACHE", str(folder / "cache"))
+    (row,) = json.loads(program("check", "1", "--gpu", "T4", "--json").stdout)["checked"][0]["plans"]
+    (done,) = json.loads(program("run", "1", "--gpu", "T4", "--json").stdout)["runs"]
+    recorded = json.loads((Path(done["run"]) / "manifest.json").read_text())["plan"]
+    assert done["state"] == "finished"
+    same = ("gpu", "precision", "images_per_step", "usable_bytes")
+    assert {name: recorded[name] for name in same} == {name: row["plan"][name] for name in same}
+    assert recorded["source"] == "measured" and recorded["peak_bytes"] < 0.9 * recorded["usable_bytes"]
+
+
 def test_a_mistake_in_the_file_or_the_limit_comes_first(folder: Path, program: Program) -> None:
     assert "training.learning_rat" in program("probe", "1", "training.learning_rat=1").stderr
     for command in ("probe", "run"):
