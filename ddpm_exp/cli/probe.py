@@ -103,6 +103,7 @@ def show(screen: Console, report: ProbeReport) -> None:
     """The sizes tried, the chosen one and why, and what it means for the run."""
     from ddpm_exp.cli.amounts import bytes_text, seconds_text
     from ddpm_exp.cli.output import say, table
+    from ddpm_exp.cli.time_table import span_text
     from ddpm_exp.workflow.probing import band_in_words
 
     measured, found = report.measured, report.measured.probed.found
@@ -135,6 +136,9 @@ def show(screen: Console, report: ProbeReport) -> None:
         f"{seconds_text(report.epoch_seconds)} per epoch of {report.images_per_epoch:,} images at {rate:,.0f} images/s, "
         f"{seconds_text(report.total_images / max(1e-9, rate))} for the whole training, evaluation apart",
     )
+    if report.timing is not None and report.timing.run_seconds is not None:
+        whole = span_text(report.timing.run_seconds, report.timing.factor)
+        say(screen, f"with evaluations, which were not measured, the whole run is estimated at {whole}")
     compiling = sum(one.compiling_seconds for one in found.attempts)
     took = f"measured in {report.seconds:.0f} s" + (f", of which {compiling:.0f} s compiling" if compiling else "")
     guess = report.estimated

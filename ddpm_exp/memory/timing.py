@@ -58,7 +58,8 @@ EVALUATION_SECONDS = 1.5
 FACTORS: dict[Source, float] = {"counted": 1.5, "predicted, not measured": 2.0, "measured": 1.1}
 """The true time is expected within the estimate divided and multiplied by this. `counted`: on GPUs whose measurements the rates
 were fitted to, in 16 bits; the worst of them is off by 28 %, a U-Net that is left out of the fit by up to 52 %. `predicted, not
-measured`: all others. `measured`: the device's own rate was given."""
+measured`: all others. `measured`: the device's own rate was given; what is no training
+keeps its factor, in proportion."""
 
 _FITTED = ("H100", "H200")
 _UNTRIED = 3.0
@@ -77,6 +78,7 @@ def timing(experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: f
     captured = experiment.hardware.cuda_graph and not experiment.hardware.shard
     source: Source = "counted" if gpu.name in _FITTED and plan.precision != "fp32" else "predicted, not measured"
     factor = FACTORS[source] if gpu.maker == "NVIDIA" else _UNTRIED
+    guessed = factor  # of evaluations, whatever is known of training
     if images_per_second is not None:
         source, factor = "measured", FACTORS["measured"]
         step = plan.images_per_step / images_per_second
@@ -84,7 +86,7 @@ def timing(experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: f
         work = work_of(experiment, kernels, "training")
         step = plan.accumulation * pass_seconds(work, gpu, plan.micro_batch, captured=captured, tf32=tf32)
         updated = updated_by(experiment)
-        step += update_seconds(updated, gpu, half=plan.precision == "bf16") + _sum_seconds(updated, gpu, plan.devices)
+        step += update_seconds(updated, gpu, half=plan.precision == "bf16") + _sum_seconds(experiment, updated, gpu)
     per_epoch = training_images(experiment.data)
     total = _images(experiment, experiment.training.duration, per_epoch)
     training = None if total is None else step * total / plan.images_per_step
@@ -96,6 +98,8 @@ def timing(experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: f
         asked = asked_by(experiment, 1 + math.ceil(total / every))
         evaluation = _evaluation_seconds(asked, forward, gpu, together, plan.devices, captured=captured, tf32=tf32)
     run = None if training is None or evaluation is None else training + evaluation + STARTING_SECONDS
+    if source == "measured" and run is not None and training is not None:
+        factor = (factor * training + guessed * (run - training)) / run
     speed = plan.images_per_step / step
     epoch = None if per_epoch is None else per_epoch / speed
     return Timing(step, speed, epoch, training, evaluation, run, factor, source)
@@ -129,9 +133,12 @@ def _bandwidth(gpu: Gpu, rates: Rates) -> float:
     return min(rates.memory_most, share) * gpu.bandwidth_gbs * 1e9
 
 
-def _sum_seconds(updated: Updated, gpu: Gpu, devices: int) -> float:
+def _sum_seconds(experiment: Experiment, updated: Updated, gpu: Gpu) -> float:
+    """Gradients summed over the devices; where weights are spread, these are gathered twice and the sums not handed out again."""
+    devices = experiment.hardware.devices
+    passes = 3 if experiment.hardware.shard else 2
     link = LINK_GBS["NVLink" if gpu.name in _LINKED else "PCIe"]
-    return 4.0 * updated.parameters * 2 * (devices - 1) / devices / (link * 1e9)
+    return 4.0 * updated.parameters * passes * (devices - 1) / devices / (link * 1e9)
 
 
 def _evaluation_seconds(asked: Asked, forward: Work, gpu: Gpu, together: int, devices: int, *, captured: bool, tf32: bool) -> float:

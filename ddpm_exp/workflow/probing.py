@@ -11,8 +11,10 @@ import torch
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.limit import CONTEXT_BYTES
 from ddpm_exp.memory.probe import Probed, Trial, allowed, probe, sliced
+from ddpm_exp.memory.rows import Timing
 from ddpm_exp.memory.search import Attempt, Caps, Found
 from ddpm_exp.memory.terms import in_words
+from ddpm_exp.memory.timing import timing
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.workflow.assemble import assemble
@@ -168,6 +170,8 @@ class ProbeReport:
 
     images_per_epoch: int
     total_images: int
+    timing: Timing | None = None
+    """Of the whole run at the measured rate, with evaluations as they are estimated; None of an emulated card and with `smoke`."""
 
     @property
     def epoch_seconds(self) -> float:
@@ -193,6 +197,7 @@ class ProbeReport:
             "images_per_second": measured.images_per_second,
             "epoch_seconds": self.epoch_seconds,
             "training_seconds": self.total_images / max(1e-9, measured.images_per_second),
+            "timing": self.timing,
             "probed_before": measured.before,
             "seconds": self.seconds,
             "compiling_seconds": sum(one.compiling_seconds for one in probed.found.attempts),
@@ -218,8 +223,19 @@ def probe_experiment(loaded: Loaded, options: RunOptions, display: Display, *, c
     took = sum(one.seconds for one in measured.probed.found.attempts)
     units = prepared.units
     emulated = machine.limit_bytes is not None
+    times = None
+    if not (emulated or options.smoke):
+        times = timing(loaded.experiment, machine.gpu, measured.plan, images_per_second=measured.images_per_second or None)
     return ProbeReport(
-        loaded.id, measured, prepared.plan, machine.gpu.usable_bytes, emulated, took, units.images_per_epoch, units.total_images
+        loaded.id,
+        measured,
+        prepared.plan,
+        machine.gpu.usable_bytes,
+        emulated,
+        took,
+        units.images_per_epoch,
+        units.total_images,
+        times,
     )
 
 

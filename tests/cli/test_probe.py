@@ -16,6 +16,7 @@ from ddpm_exp.cli.output import plain
 from ddpm_exp.cli.probe import show
 from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.memory.probe import settle
+from ddpm_exp.memory.rows import Timing
 from ddpm_exp.memory.search import Attempt
 from ddpm_exp.spec.amounts import memory_bytes
 from ddpm_exp.spec.data import Digits
@@ -69,6 +70,14 @@ def test_the_table_says_what_was_tried_what_was_chosen_and_why() -> None:
     assert "probed before on this GPU" in shown(report(before=True))
     (line,) = [line for line in text.splitlines() if "chosen" in line]
     assert line.startswith("32 x 2") and "8.0 GiB" in line and "2,900" in line
+
+
+def test_the_whole_run_is_told_at_the_measured_rate_with_evaluations_as_estimated() -> None:
+    found = report()
+    times = Timing(0.022, 2900.0, 0.5, 5.0, 60.0, 85.0, 1.9, "measured")
+    assert "the whole run is estimated at 85 s (45-162)" in shown(replace(found, timing=times))
+    assert "whole run" not in shown(found)
+    assert json.loads(json.dumps(plain(replace(found, timing=times))))["timing"]["run_seconds"] == 85.0
 
 
 def test_a_run_says_it_in_one_line() -> None:

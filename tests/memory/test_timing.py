@@ -57,6 +57,17 @@ def test_operations_are_what_torch_counts_in_a_real_step(model: Any, attention: 
     assert 3 * (work.flops - attention) == real.get_total_flops()
 
 
+def test_weights_are_moved_once_whatever_their_width_and_the_images() -> None:
+    kernels = kernels_of(find_gpu("H100"), "bf16", fused_norms=True)
+
+    def moved(width: int) -> tuple[float, float]:
+        work = work_of(SMALL.but(model=TINY.but(base_channels=width)), kernels, "training")
+        return work.moved, sum(kernel.moved_once * count for kernel, count in work.kernels)
+
+    (narrow, narrow_once), (wide, wide_once) = moved(96), moved(104)  # a multiple of 13
+    assert narrow < wide < 1.12 * narrow and narrow_once < wide_once < 1.25 * narrow_once
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -123,7 +134,7 @@ def test_only_gpus_that_rates_were_fitted_to_have_the_small_factor() -> None:
 def test_a_measured_speed_replaces_the_estimate() -> None:
     guessed, found = timed(SMALL, "T4"), timed(SMALL, "T4", images_per_second=1438.0)
     assert (found.source, found.epoch_seconds, found.images_per_second) == ("measured", 1.0, 1438.0)
-    assert found.factor < guessed.factor and found.evaluation_seconds == guessed.evaluation_seconds
+    assert FACTORS["measured"] < found.factor < guessed.factor and found.evaluation_seconds == guessed.evaluation_seconds
 
 
 def test_faster_gpus_captured_steps_and_more_devices_never_take_longer() -> None:
