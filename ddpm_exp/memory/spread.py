@@ -14,7 +14,7 @@ def spread_out(resident: Bytes, network: nn.Module, devices: int, *, accumulates
     Two groups are whole at a time, the one that computes and the one that comes next; gradients are, until the last of several
     micro-batches sums them over the devices, else group by group.
     """
-    gathered = 2 * _largest_group(network)
+    gathered = min(2 * _largest_group(network), _bytes(network))
     gradients = resident["gradients"]
     return resident | {
         "weights": resident["weights"] // devices + gathered,
