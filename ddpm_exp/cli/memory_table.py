@@ -18,7 +18,7 @@ def memory_table(rows: Sequence[PlanRow]) -> Table:
     from ddpm_exp.cli.amounts import bytes_text
     from ddpm_exp.cli.output import table
 
-    grid = table("GPU", "precision", "micro-batch x steps", "expected peak", "of", "largest part", right=("expected peak", "of"))
+    grid = table("GPU", "precision", "micro x steps", "expected peak", "of", "largest part", right=("expected peak", "of"))
     for row in rows:
         memory = bytes_text(row.gpu.usable_bytes)
         if row.plan is None:
