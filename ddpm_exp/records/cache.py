@@ -84,10 +84,10 @@ def _digest(value: Json) -> str:
 
 @cache
 def source_digest() -> str:
-    """Digest of every source file of this package: an edited checkout never answers from what it would have said before."""
+    """Digest of every file of this package: an edited checkout never answers from what it would have said before."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
+    for file in sorted(file for file in root.rglob("*") if "__pycache__" not in file.parts and file.is_file()):
         digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
