@@ -68,7 +68,7 @@ def never_less(smaller: Estimate, larger: Estimate) -> bool:
     return larger.training_bytes >= smaller.training_bytes and larger.peak_bytes >= smaller.peak_bytes
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.booleans(), st.lists(st.integers(1, 600), min_size=2, max_size=6))
 def test_more_images_at_once_never_need_less(kind: str, gpu: Gpu, precision: Precision, recompute: bool, counts: list[int]) -> None:
     e = experiment(kind, checkpointing=recompute)
@@ -88,14 +88,14 @@ def test_what_does_not_fit_does_not_fit_with_more_images_either(
     assert fits == sorted(fits, reverse=True)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.sampled_from([1, 7, 64]), st.booleans())
 def test_a_wider_network_never_needs_less(kind: str, gpu: Gpu, precision: Precision, micro: int, recompute: bool) -> None:
     found = [needs(experiment(kind, width=width, checkpointing=recompute), gpu, precision, micro) for width in WIDTHS]
     assert all(never_less(narrow, wide) for narrow, wide in pairwise(found))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.sampled_from(KINDS[:3]), GPUS, PRECISIONS, st.sampled_from([1, 7, 64]))
 def test_larger_images_never_need_less(kind: str, gpu: Gpu, precision: Precision, micro: int) -> None:
     small, large = (needs(experiment(kind, side=side), gpu, precision, micro) for side in (16, 24))

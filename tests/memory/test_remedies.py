@@ -118,7 +118,7 @@ def test_what_no_single_change_achieves_is_a_sum_of_changes_that_each_help() -> 
 
 
 def test_recomputing_is_the_first_remedy_where_activations_weigh() -> None:
-    e = EXPERIMENTS["dit"].but(model=DiT(width=64, depth=8, heads=2, patch=1))
+    e = EXPERIMENTS["dit"].but(model=DiT(width=32, depth=3, heads=2, patch=1))
     gpu = just_enough(e, "model.checkpointing=true")
     assert remedies(e, gpu, "fp32")[0].override == "model.checkpointing=true"
 

@@ -56,19 +56,19 @@ class Small(Experiment):
 
     data = Digits(image_size=16)
     condition = ClassLabels()
-    model = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,), groups=8, time_embedding=32)
+    model = UNet(base_channels=8, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,), groups=8, time_embedding=16)
     training = Training(images_per_step=48)
 '''
 
 
 def test_check_says_the_same_with_cuda_hidden_and_where_every_call_of_cuda_fails(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(EXPERIMENT)
-    words = ["check", "--no-cache", str(tmp_path / "small.py"), "--gpu", "T4", "--gpu", "A100-40", "--gpu", "cpu"]
+    words = ["check", "--no-cache", str(tmp_path / "small.py"), "--gpu", "T4,cpu"]
     environment = {**os.environ, "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", FORBIDDEN + PROGRAM, *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert all(word in done.stdout for word in ("T4", "fp16", "A100-40", "bf16", "48 x 1", "cpu", "fp32"))
+    assert all(word in done.stdout for word in ("T4", "fp16", "48 x 1", "cpu", "fp32"))
     assert done.stdout == CliRunner().invoke(app, words, env={"COLUMNS": "200"}).stdout, "as where CUDA may be asked"
     during, after = done.stderr.split("end of check\n")
     assert during == "" and after == 3 * "CUDA was asked\n", "a call would have been seen"
