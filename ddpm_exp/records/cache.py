@@ -47,9 +47,10 @@ class Kept:
             entry = json.loads(path.read_text(encoding="utf-8"))
             if entry["question"] != question or entry["digest"] != _digest(entry["answer"]):
                 return None
-            os.utime(path)  # so that it is not the next to go
         except (OSError, ValueError, TypeError, KeyError):
             return None
+        with contextlib.suppress(OSError):  # a folder that may only be read
+            os.utime(path)  # so that it is not the next to go
         return entry["answer"]
 
     def keep(self, question: Json, answer: Json) -> None:
