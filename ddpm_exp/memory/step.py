@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ddpm_exp.evaluation.captured import with_half_weights
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
 from ddpm_exp.models.build import build_network
@@ -15,6 +17,7 @@ from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import Model
+from ddpm_exp.training.half_weights import HalfWeights
 
 _COPIED = {
     torch.ops.aten.convolution.default: (0,),
@@ -41,6 +44,9 @@ class Setting:
 
     kernels: Kernels
 
+    weights_once: bool = False
+    """Whether 16-bit weights are made once per step (`HalfWeights`) and once per drawing (`Captured`), not by autocast."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -61,6 +67,8 @@ def meta_network(setting: Setting) -> nn.Module:
             timesteps=setting.timesteps,
             family=setting.family,
         )
+    if setting.kernels.fused_norms and setting.family == "image":
+        network = network.to(memory_format=torch.channels_last)
     fuse(network, setting.kernels.fused_norms)
     return network
 
@@ -79,19 +87,23 @@ def training_trace(setting: Setting, images: int) -> Trace:
     network = meta_network(setting).train()
     for weight in network.parameters():
         weight.grad = torch.empty_like(weight)
+    once = HalfWeights(network, setting.kernels.half) if setting.weights_once and setting.kernels.half is not None else None
     target = OnTarget(setting.kernels, network)
-    recorder = _recorder(network, setting)
+    recorder = _recorder(network, setting, () if once is None else once.low)
     with without_collector(), recorder:
         recorder.phase("forward")
         x0, eps, c_noise, condition = _batch(setting, images)
         x = x0 + eps
         with target.autocast():
-            output = network(x, c_noise, condition)
+            output = (once or network)(x, c_noise, condition)
             recorder.mark(target.weight_copies, "autocast copies")
         loss = (output.float()[:, : eps.shape[1]] - eps).square().flatten(1).mean(dim=1).sum()
         recorder.mark((x0, eps, x), "data")
         recorder.phase("backward")
         loss.backward()
+        if once is not None:
+            recorder.mark((low.grad for low in once.low if low.grad is not None), "autocast copies")
+            once.collect()
         recorder.phase("end")
     return recorder.trace
 
@@ -99,6 +111,8 @@ def training_trace(setting: Setting, images: int) -> Trace:
 def sampling_trace(setting: Setting, images: int) -> Trace:
     """One forward pass of `images` without gradients, as every step of a sampler makes it."""
     network = meta_network(setting).eval().requires_grad_(False)
+    if setting.weights_once and setting.kernels.half is not None:
+        with_half_weights(network, setting.kernels.half)
     target = OnTarget(setting.kernels, network)
     recorder = _recorder(network, setting)
     with without_collector(), recorder, torch.no_grad():
@@ -112,7 +126,10 @@ def sampling_trace(setting: Setting, images: int) -> Trace:
 
 def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
     def empty(*shape: int) -> Tensor:
-        return torch.empty(images, *shape, device="meta")
+        # On a GPU the weights make the first convolution's answer channels-last; on meta tensors its input has to.
+        last = setting.kernels.fused_norms and len(shape) == 3
+        layout = torch.channels_last if last else torch.contiguous_format
+        return torch.empty((images, *shape), device="meta", memory_format=layout)
 
     condition: dict[str, Tensor] = {}
     for part in setting.inputs:
@@ -127,9 +144,10 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[
     return empty(*setting.shape), empty(*setting.shape), empty(), condition or None
 
 
-def _recorder(network: nn.Module, setting: Setting) -> Recorder:
-    known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None)]
-    return Recorder(known, _layout_copies if setting.kernels.layout_copies else lambda func, args: 0)
+def _recorder(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ()) -> Recorder:
+    known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None), *more]
+    hidden = _layout_copies if setting.kernels.layout_copies else lambda func, args: 0
+    return Recorder(known, hidden, channels_last=setting.kernels.fused_norms and setting.family == "image")
 
 
 def _layout_copies(func: Any, args: tuple[Any, ...]) -> int:

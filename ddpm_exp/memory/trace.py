@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 Event = tuple[int, int]
 """(tensor, bytes) at a birth, (tensor, -1) at a death."""
@@ -37,14 +37,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, notes each new meta storage and the moment that its last owner lets it go.
 
     `known` are tensors that exist already (weights): neither they nor their views are noted.
-    `hidden(op, arguments)` gives the bytes that an operation's kernel needs only while it runs.
+    `hidden(op, arguments)` gives the bytes that an operation's kernel needs only while it runs. `channels_last`: convolutions
+    answer channels-last, as on CUDA; on meta tensors they never do.
     """
 
-    def __init__(self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...]], int]) -> None:
+    def __init__(self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...]], int], *, channels_last: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
-        self._hidden = hidden
+        self._hidden, self._channels_last = hidden, channels_last
         self._tensor_of: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[Any]] = {}
         self._count = 0
@@ -71,6 +72,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # Autograd sums the gradients of a tensor with two uses in place, but under a dispatch mode it does not.
             return args[0]
         result = func(*args, **(kwargs or {}))
+        if self._channels_last and func in _CONVOLUTIONS:
+            result = tree_map_only(Tensor, _as_channels_last, result)
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == "meta":
                 self._note(tensor, "activations" if recomputing else None)
@@ -96,6 +99,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.trace.events.append((number, -1))
 
         self._watch[number] = weakref.ref(storage, died)
+
+
+_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+
+
+def _as_channels_last(answer: Tensor) -> Tensor:
+    if answer.dim() != 4:
+        return answer
+    return torch.empty(answer.shape, dtype=answer.dtype, device=answer.device, memory_format=torch.channels_last)
 
 
 def _same_shape(args: tuple[Any, ...]) -> bool:

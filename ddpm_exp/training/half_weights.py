@@ -24,6 +24,11 @@ class HalfWeights:
         self._masters: list[Tensor] = list(masters.values())
         self._low = {name: weight.detach().to(half).requires_grad_() for name, weight in masters.items()}
 
+    @property
+    def low(self) -> list[Tensor]:
+        """The copies."""
+        return list(self._low.values())
+
     @torch.no_grad()
     def refresh(self) -> None:
         """Take over the masters as they are now; once per optimizer step."""

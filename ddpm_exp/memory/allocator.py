@@ -1,0 +1,119 @@
+"""torch's caching allocator for CUDA, as far as it decides how much of a device a process takes. Allocates nothing.
+
+Sizes are rounded up to 512 bytes. Up to 1 MiB, a request is served from segments of 2 MiB; larger ones, below 10 MiB, from segments of
+20 MiB; what is larger still gets a segment of its own, rounded up to 2 MiB. A request takes the smallest free block that is large
+enough and leaves the rest of it as a block, unless that rest is too small to keep (512 bytes in small segments, 1 MiB in large ones).
+Freed blocks merge with free neighbours. Memory goes back to the device only when asked (`release`). Each stream and each captured
+graph has blocks of its own: a `pool`. (torch's notes on CUDA semantics, "Memory management".)
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field
+
+MIB = 1024**2
+ROUNDING = 512
+SMALL, SMALL_SEGMENT = MIB, 2 * MIB
+MEDIUM, MEDIUM_SEGMENT = 10 * MIB, 20 * MIB
+
+
+@dataclass(eq=False, slots=True)
+class _Block:
+    """A part of a segment; `before` and `after` are its neighbours there."""
+
+    start: int
+    size: int
+    pool: tuple[str, bool]
+    free: bool = False
+    before: _Block | None = None
+    after: _Block | None = None
+
+
+@dataclass
+class Allocator:
+    """What is allocated, what is reserved, and the highest that either was."""
+
+    allocated: int = 0
+    reserved: int = 0
+    highest_allocated: int = 0
+    highest_reserved: int = 0
+    _blocks: dict[object, _Block] = field(default_factory=dict)
+    _free: dict[tuple[str, bool], list[tuple[int, int, _Block]]] = field(default_factory=dict)
+    _next_start: int = 0
+
+    def allocate(self, name: object, size: int, pool: str = "") -> None:
+        """A tensor of `size` bytes, known by `name` from now on. Of nothing, nothing."""
+        if size <= 0:
+            return
+        size = -(-size // ROUNDING) * ROUNDING
+        small = size <= SMALL
+        block = self._take((pool, small), size) or self._segment((pool, small), size)
+        rest = block.size - size
+        if rest >= ROUNDING if small else rest > SMALL:
+            remainder = _Block(block.start + size, rest, block.pool, True, block, block.after)
+            if block.after is not None:
+                block.after.before = remainder
+            block.after, block.size = remainder, size
+            self._keep(remainder)
+        block.free = False
+        self._blocks[name] = block
+        self.allocated += block.size
+        self.highest_allocated = max(self.highest_allocated, self.allocated)
+
+    def free(self, name: object) -> None:
+        """The tensor is gone; its memory stays reserved."""
+        block = self._blocks.pop(name, None)
+        if block is None:
+            return
+        self.allocated -= block.size
+        if block.before is not None and block.before.free:
+            before = block.before
+            self._forget(before)
+            before.size += block.size
+            before.after = block.after
+            if block.after is not None:
+                block.after.before = before
+            block = before
+        if block.after is not None and block.after.free:
+            after = block.after
+            self._forget(after)
+            block.size += after.size
+            block.after = after.after
+            if after.after is not None:
+                after.after.before = block
+        block.free = True
+        self._keep(block)
+
+    def release(self, keep: tuple[str, ...] = ()) -> None:
+        """Give segments that are free as a whole back to the device, but for the pools in `keep`, which captured graphs own."""
+        for (pool, _), blocks in self._free.items():
+            if pool in keep:
+                continue
+            whole = [entry for entry in blocks if entry[2].before is None and entry[2].after is None]
+            for entry in whole:
+                blocks.remove(entry)
+                self.reserved -= entry[0]
+
+    def _take(self, pool: tuple[str, bool], size: int) -> _Block | None:
+        blocks = self._free.setdefault(pool, [])
+        place = bisect.bisect_left(blocks, (size, -1))
+        return blocks.pop(place)[2] if place < len(blocks) else None
+
+    def _segment(self, pool: tuple[str, bool], size: int) -> _Block:
+        if size <= SMALL:
+            total = SMALL_SEGMENT
+        else:
+            total = MEDIUM_SEGMENT if size < MEDIUM else -(-size // SMALL_SEGMENT) * SMALL_SEGMENT
+        block = _Block(self._next_start, total, pool)
+        self._next_start += total + 1
+        self.reserved += total
+        self.highest_reserved = max(self.highest_reserved, self.reserved)
+        return block
+
+    def _keep(self, block: _Block) -> None:
+        bisect.insort(self._free.setdefault(block.pool, []), (block.size, block.start, block))
+
+    def _forget(self, block: _Block) -> None:
+        blocks = self._free[block.pool]
+        del blocks[bisect.bisect_left(blocks, (block.size, block.start))]

@@ -1,0 +1,150 @@
+"""What a training process on CUDA reserves: its allocations in their order, through a model of torch's allocator. No device.
+
+A captured step runs twice: once op by op on a stream of its own, whose memory goes back to the device, then into the graph's own
+memory, which stays. A drawing does the same beside it, on a copy of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ddpm_exp.memory.allocator import Allocator
+from ddpm_exp.memory.script import DEATH, Script
+
+GRAPH = "graph"
+"""Pool of the captured step."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """Everything that a training process allocates beside the tensors of a step. Sizes in bytes."""
+
+    weights: tuple[int, ...]
+    """Parameters and buffers in their order."""
+
+    relaid: tuple[bool, ...]
+    """Which of them are allocated anew, as channels-last."""
+
+    half: tuple[int, ...]
+    """16-bit copies that are made once per step; empty where autocast makes them."""
+
+    averages: int
+    moments: tuple[int, ...]
+    """What the optimizer keeps, tensor by tensor."""
+
+    optimizer_step: int
+    """What the optimizer takes during its step."""
+
+    data: int
+    library: int
+    """Workspace that cuBLAS takes once per stream."""
+
+    captured: bool
+    accumulates: bool
+    shape_bytes: int
+    """One example in float32."""
+
+    @property
+    def gradients(self) -> int:
+        """One buffer for all, as many bytes as the weights."""
+        return sum(self.weights)
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Bytes that the allocator reserved and that tensors took, at most."""
+
+    reserved: int
+    allocated: int
+
+
+class Replay:
+    """A process from its start. Methods are called in the order in which a run does these things."""
+
+    def __init__(self, process: Process) -> None:
+        self._process, self._memory = process, Allocator()
+        self._build()
+
+    def train(self, script: Script, images: int) -> Reserved:
+        """Steps with `images` at once."""
+        process, memory = self._process, self._memory
+        if not process.captured:
+            memory.allocate("library", process.library)
+            self._events(script, images, "")
+            self._optimize()
+            self._events(script, images, "")
+            return self._highest()
+        memory.allocate("library", process.library, "side")
+        self._events(script, images, "side")
+        if not process.accumulates:
+            self._optimize()
+        memory.release()
+        self._events(script, images, GRAPH)
+        if process.accumulates:
+            self._optimize()
+        return self._highest()
+
+    def draw(self, script: Script, images: int, together: int) -> Reserved:
+        """A drawing of `together` samples after the steps, of which `images` go through the network at once."""
+        process, memory = self._process, self._memory
+        for name in ("start", "x", "said"):
+            memory.allocate(name, together * process.shape_bytes)
+        if not process.captured:
+            self._events(script, images, "")
+            return self._highest()
+        self._copy_network()
+        memory.allocate("library of drawing", process.library, "drawing")
+        for _ in range(2):
+            self._events(script, images, "drawing")
+        memory.release(keep=(GRAPH,))
+        self._events(script, images, "drawn graph")
+        return self._highest()
+
+    def _build(self) -> None:
+        process, memory = self._process, self._memory
+        for number, size in enumerate(process.weights):
+            memory.allocate(("weight", number), size)
+        for number, size in enumerate(process.weights):
+            if process.relaid[number]:
+                memory.allocate(("laid", number), size)
+                memory.free(("weight", number))
+        memory.allocate("data", process.data)
+        self._all("half", process.half)
+        memory.allocate("gradients", process.gradients)
+        for average in range(process.averages):
+            self._all(f"average {average}", process.weights)
+
+    def _optimize(self) -> None:
+        self._all("moment", self._process.moments)
+        self._memory.allocate("update", self._process.optimizer_step)
+        self._memory.free("update")
+
+    def _copy_network(self) -> None:
+        self._all("copy", self._process.weights)
+        for number, size in enumerate(self._process.half):
+            self._memory.allocate(("low", number), size)
+        sizes = {2 * size for size in self._process.half}
+        for number, size in enumerate(self._process.weights):
+            if size in sizes:
+                self._memory.free(("copy", number))
+
+    def _all(self, name: str, sizes: Sequence[int]) -> None:
+        for number, size in enumerate(sizes):
+            self._memory.allocate((name, number), size)
+
+    def _events(self, script: Script, images: int, pool: str) -> None:
+        memory = self._memory
+        for name, size in _named(script, images, pool):
+            if size == DEATH:
+                memory.free(name)
+            else:
+                memory.allocate(name, size, pool)
+
+    def _highest(self) -> Reserved:
+        return Reserved(self._memory.highest_reserved, self._memory.highest_allocated)
+
+
+def _named(script: Script, images: int, pool: str) -> Iterator[tuple[tuple[str, int], int]]:
+    for tensor, size in script.at(images):
+        yield (pool, tensor), size
