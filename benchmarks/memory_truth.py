@@ -115,15 +115,27 @@ def device_alone() -> Iterator[None]:
     if not path:
         yield
         return
-    with Path(path).open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+    held = Path(path).open("w")  # noqa: SIM115 - until this process has ended, and with it what it had of the device
+    fcntl.flock(held, fcntl.LOCK_EX)
+    _KEPT.append(held)
+    while _driver_in_use() > 64:  # the process before may still be giving it back
+        time.sleep(0.1)
+    yield
+
+
+_KEPT: list[Any] = []
+
+
+def _driver_in_use() -> int:
+    """MiB of this process's GPU, before it has a context there."""
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", os.environ["CUDA_VISIBLE_DEVICES"]]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0])
 
 
 def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
     """A case in a process of its own; without a lock it only warms the compiler's cache, beside others."""
     held = "" if lock is None else f"{lock}.{gpu}"
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu), "GPU_LOCK": held}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu), "GPU_LOCK": held, "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-W", "ignore", __file__, "--one", str(number)]
     try:
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
@@ -137,13 +149,10 @@ def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
 
 
 def all_of(numbers: Sequence[int], gpus: list[int], out: Path, seconds: float, about: dict[str, Any]) -> None:
-    """The truth about all, written as it comes. What is to be compiled is compiled first, by processes that do not count."""
+    """The truth about all, written as it comes. Kernels are compiled first, by processes that share the GPU and do not count."""
     free: Queue[int] = Queue()
-    for gpu in gpus * 3:
-        free.put(gpu)
     began, records = time.monotonic(), list[dict[str, Any]]()
     estimates = {each["experiment"]: each for each in about.pop("predicted")}
-    compiled = [number for number in numbers if CASES[number].hardware.get("compile")]
 
     def work(number: int, lock: Path | None) -> None:
         if time.monotonic() - began > seconds:
@@ -160,8 +169,11 @@ def all_of(numbers: Sequence[int], gpus: list[int], out: Path, seconds: float, a
             out.write_text(json.dumps(about | {"records": records}, indent=1) + "\n")
 
     lock = out.with_suffix(".lock")
-    for some, held in (([n for n in numbers if n not in compiled], lock), (compiled, None), (compiled, lock)):
-        with ThreadPoolExecutor(3 * len(gpus)) as pool:
+    for some, held, at_once in ((numbers, None, 14), (numbers, lock, 3)):
+        free.queue.clear()
+        for gpu in gpus * at_once:
+            free.put(gpu)
+        with ThreadPoolExecutor(at_once * len(gpus)) as pool:
             for done in [pool.submit(work, number, held) for number in some]:
                 done.result()
     for path in out.parent.glob(f"{lock.name}*"):

@@ -53,7 +53,7 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     Deterministic, no device is asked, no network is given memory. Compiled networks (`hardware.compile`) are counted as
     eager ones, which is an upper bound. Images of a folder without `subset` are not counted: only its files tell how many.
     """
-    setting = _setting(experiment, gpu, precision)
+    setting = setting_of(experiment, gpu, precision)
     device = "cuda" if is_cuda(gpu) else "cpu"
     own = _sizes(setting)
     resident = _resident(experiment, setting, own, gpu)
@@ -97,7 +97,8 @@ def budget(experiment: Experiment, gpu: Gpu) -> int:
     return int(gpu.usable_bytes * (1 - experiment.hardware.headroom))
 
 
-def _setting(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
+def setting_of(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
+    """What decides the allocations of its steps."""
     diffusion = experiment.diffusion
     return Setting(
         experiment.model,
@@ -112,7 +113,7 @@ def _setting(experiment: Experiment, gpu: Gpu, precision: Precision) -> Setting:
 
 def meta_network_of(experiment: Experiment) -> nn.Module:
     """The experiment's network without memory behind its weights, for counting."""
-    return meta_network(_setting(experiment, find_gpu("cpu"), "fp32"))
+    return meta_network(setting_of(experiment, find_gpu("cpu"), "fp32"))
 
 
 def condition_inputs(experiment: Experiment) -> tuple[ConditionInput, ...]:
