@@ -2,8 +2,8 @@
 
     python benchmarks/conv_workspaces.py --out benchmarks/results/conv_workspaces_h100.json
 
-Every convolution of the networks in memory_cases.py, channels-last, with several numbers of images: the highest that torch allocated
-during the forward pass and each half of the backward pass, beyond inputs and answers.
+Every convolution of the networks in memory_cases.py, channels-last, with several numbers of images: the highest that torch
+allocated during the forward pass and each half of the backward pass, beyond inputs and answers.
 """
 
 from __future__ import annotations

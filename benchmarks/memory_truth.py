@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
@@ -40,6 +40,7 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared, find_machine, lengths
 
 STEPS = 4
+LARGEST_WARMED = 256
 
 
 def predicted(case: Case, gpu: str) -> dict[str, Any]:
@@ -148,36 +149,43 @@ def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
     return found
 
 
-def all_of(numbers: Sequence[int], gpus: list[int], out: Path, seconds: float, about: dict[str, Any]) -> None:
-    """The truth about all, written as it comes. Kernels are compiled first, by processes that share the GPU and do not count."""
-    free: Queue[int] = Queue()
-    began, records = time.monotonic(), list[dict[str, Any]]()
+def warm(numbers: Sequence[int], gpus: list[int], at_once: int) -> None:
+    """Compile every kernel, by processes that share the GPUs and do not count; the largest need the same kernels as others."""
+    small = [number for number in numbers if CASES[number].micro_batch <= LARGEST_WARMED]
+    for found in _everywhere(small, gpus, at_once, None):
+        print(f"warmed {found['experiment']}: {found.get('failed', 'done')}", flush=True)
+
+
+def measure(numbers: Sequence[int], gpus: list[int], out: Path, before: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
+    """The truth about all, written as it comes, behind the records from `before`."""
+    began, records = time.monotonic(), list(before)
     estimates = {each["experiment"]: each for each in about.pop("predicted")}
-
-    def work(number: int, lock: Path | None) -> None:
-        if time.monotonic() - began > seconds:
-            return
-        gpu = free.get()
-        try:
-            found = one(number, gpu, lock)
-        finally:
-            free.put(gpu)
-        print(f"{time.monotonic() - began:5.0f} s  {found['experiment']}: {found.get('failed') or found['drawing']}", flush=True)
-        if lock is not None:
-            about.setdefault("device", found.get("device"))
-            records.extend(joined(estimates.get(found["experiment"], {}), found))
-            out.write_text(json.dumps(about | {"records": records}, indent=1) + "\n")
-
     lock = out.with_suffix(".lock")
-    for some, held, at_once in ((numbers, None, 14), (numbers, lock, 3)):
-        free.queue.clear()
-        for gpu in gpus * at_once:
-            free.put(gpu)
-        with ThreadPoolExecutor(at_once * len(gpus)) as pool:
-            for done in [pool.submit(work, number, held) for number in some]:
-                done.result()
+    for found in _everywhere(numbers, gpus, 3, lock):
+        print(f"{time.monotonic() - began:5.0f} s  {found['experiment']}: {found.get('failed') or found['drawing']}", flush=True)
+        about["device"] = about.get("device") or found.get("device")
+        records.extend(joined(estimates.get(found["experiment"], {}), found))
+        out.write_text(json.dumps(about | {"records": records}, indent=1) + "\n")
     for path in out.parent.glob(f"{lock.name}*"):
         path.unlink()
+
+
+def _everywhere(numbers: Sequence[int], gpus: list[int], at_once: int, lock: Path | None) -> Iterator[dict[str, Any]]:
+    """`one` of each, `at_once` on each GPU, as they end."""
+    free: Queue[int] = Queue()
+    for gpu in gpus * at_once:
+        free.put(gpu)
+
+    def work(number: int) -> dict[str, Any]:
+        gpu = free.get()
+        try:
+            return one(number, gpu, lock)
+        finally:
+            free.put(gpu)
+
+    with ThreadPoolExecutor(at_once * len(gpus)) as pool:
+        for done in as_completed([pool.submit(work, number) for number in numbers]):
+            yield done.result()
 
 
 def joined(estimated: dict[str, Any], found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -200,26 +208,27 @@ def main() -> None:
     parser.add_argument("--predicted", type=Path)
     parser.add_argument("--one", type=int)
     parser.add_argument("--only", default="", help="configurations with this in their name")
-    parser.add_argument("--not-compiled", action="store_true", help="leave out what torch.compile takes minutes for")
-    parser.add_argument("--seconds", type=float, default=900.0, help="after which no further one begins")
+    parser.add_argument("--warm", type=int, default=0, help="only compile the kernels, so many processes at once on each GPU")
+    parser.add_argument("--but", type=Path, help="records to keep; what they have is not measured again")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.one is not None:
         print(json.dumps(measured(CASES[given.one])))
         return
-    numbers = [
-        number
-        for number, case in enumerate(CASES)
-        if given.only in case.name and not (given.not_compiled and case.hardware.get("compile"))
-    ]
+    kept = json.loads(given.but.read_text())["records"] if given.but else []
+    known = {record["experiment"] for record in kept}
+    numbers = [number for number, case in enumerate(CASES) if given.only in case.name and case.name not in known]
     about: dict[str, Any] = {"torch": torch.__version__, "python": sys.version.split()[0]}
     if given.predict:
         found = [predicted(CASES[number], given.gpu) for number in numbers]
         given.out.write_text(json.dumps(about | {"predicted": found}, indent=1) + "\n")
         return
+    if given.warm:
+        warm(numbers, given.gpus, given.warm)
+        return
     about |= {"cuda": torch.version.cuda}
     about["predicted"] = json.loads(given.predicted.read_text())["predicted"] if given.predicted else []
-    all_of(numbers, given.gpus, given.out, given.seconds, about)
+    measure(numbers, given.gpus, given.out, kept, about)
 
 
 if __name__ == "__main__":
