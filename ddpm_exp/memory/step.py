@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddpm_exp.diffusion.draws import normal
 from ddpm_exp.evaluation.captured import with_half_weights
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
 from ddpm_exp.models.build import build_network
+from ddpm_exp.models.dropout import share_keys
 from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
@@ -88,12 +90,17 @@ def training_trace(setting: Setting, images: int) -> Trace:
     for weight in network.parameters():
         weight.grad = torch.empty_like(weight)
     once = HalfWeights(network, setting.kernels.half) if setting.weights_once and setting.kernels.half is not None else None
+    share_keys(network).words = torch.empty(images, dtype=torch.int32, device="meta")
     target = OnTarget(setting.kernels, network)
     recorder = _recorder(network, setting, () if once is None else once.low)
     with without_collector(), recorder:
         recorder.phase("forward")
         x0, eps, c_noise, condition = _batch(setting, images)
-        x = x0 + eps
+        if setting.kernels.byte_masks:
+            eps = normal(0, "noise", torch.empty(images, dtype=torch.int64, device="meta"), setting.shape)
+        x = x0 * c_noise.view(-1, *[1] * (x0.dim() - 1)) + eps * c_noise.view(-1, *[1] * (x0.dim() - 1))
+        if setting.kernels.fused_norms and x.dim() == 4:
+            x = x.to(memory_format=torch.channels_last)
         with target.autocast():
             output = (once or network)(x, c_noise, condition)
             recorder.mark(target.weight_copies, "autocast copies")
