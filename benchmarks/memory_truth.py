@@ -2,6 +2,7 @@
 
     python benchmarks/memory_truth.py --predict --out predicted.json                  # anywhere: estimates alone, no device
     python benchmarks/memory_truth.py --predicted predicted.json --out memory_truth.json     # GPUs: the truth beside them
+    python benchmarks/memory_truth.py --compare memory_truth.json --out memory_truth.json    # anywhere: today's estimates beside it
 
 Each configuration of memory_cases.py trains some whole steps as `run` does, on random images, in a process of its own that has
 the GPU to itself (imports overlap), then draws one batch as an evaluation would, at one step. "process_bytes" is what the device
@@ -199,13 +200,33 @@ def joined(estimated: dict[str, Any], found: dict[str, Any]) -> list[dict[str, A
     return records
 
 
+def compared(truth: Path, gpu: str) -> dict[str, Any]:
+    """The truth with what is estimated of it today, which asks no device, and the errors between them."""
+    document: dict[str, Any] = json.loads(truth.read_text())
+    cases, errors = {case.name: case for case in CASES}, []
+    for record in document["records"]:
+        case = cases[record["experiment"]]
+        found = estimate(case.experiment, find_gpu(gpu), case.experiment.training.precision, case.micro_batch)
+        record["predicted_bytes"] = found.training_bytes if record["mode"] == "training" else found.sampling_bytes
+        record["error"] = round(record["predicted_bytes"] / record["process_bytes"] - 1, 4)
+        errors.append((abs(record["error"]), record["error"], case.precision == "fp32"))
+    summary = {}
+    for name, some in (("all", errors), ("16 bits", [e for e in errors if not e[2]]), ("fp32", [e for e in errors if e[2]])):
+        sizes = sorted(size for size, _, _ in some)
+        low, high = min(error for _, error, _ in some), max(error for _, error, _ in some)
+        summary[name] = {"records": len(some), "median": sizes[len(sizes) // 2], "percentile_95": sizes[int(0.95 * len(sizes))]}
+        summary[name] |= {"lowest": low, "highest": high, "more_than_3_percent_below": sum(e < -0.03 for _, e, _ in some)}
+    return {**document, "records": document["records"], "errors": summary}
+
+
 def main() -> None:
-    """Estimate, or measure."""
+    """Estimate, measure, or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--predict", action="store_true")
     parser.add_argument("--gpu", default="H100", help="to estimate for")
     parser.add_argument("--gpus", type=int, nargs="+", default=[0], help="to measure on, by number")
     parser.add_argument("--predicted", type=Path)
+    parser.add_argument("--compare", type=Path, help="a truth that was measured, to put today's estimates beside")
     parser.add_argument("--one", type=int)
     parser.add_argument("--only", default="", help="configurations with this in their name")
     parser.add_argument("--warm", type=int, default=0, help="only compile the kernels, so many processes at once on each GPU")
@@ -214,6 +235,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.one is not None:
         print(json.dumps(measured(CASES[given.one])))
+        return
+    if given.compare:
+        document = compared(given.compare, given.gpu)
+        given.out.write_text(json.dumps(document, indent=1) + "\n")
+        print(json.dumps(document["errors"], indent=1))
         return
     kept = json.loads(given.but.read_text())["records"] if given.but else []
     known = {record["experiment"] for record in kept}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 from torch import nn
@@ -12,8 +13,9 @@ from ddpm_exp.data.examples import Facts
 from ddpm_exp.data.place import room_for, stays_in_files
 from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
-from ddpm_exp.memory.kernels import is_cuda, kernels_of
+from ddpm_exp.memory.kernels import is_cuda, kernels_of, library_bytes
 from ddpm_exp.memory.moments import Bytes, Moments
+from ddpm_exp.memory.replayed import alive, peaks, process_of
 from ddpm_exp.memory.spread import spread_out
 from ddpm_exp.memory.step import Setting, Sizes, meta_network, sampling_trace, sizes, training_trace
 from ddpm_exp.memory.terms import MIB, TERMS, Estimate
@@ -25,17 +27,18 @@ from ddpm_exp.spec.training import Precision
 from ddpm_exp.training.optimizer import state_bytes, step_bytes
 from ddpm_exp.training.posthoc import TRACKED
 
-UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.25, "cuda, fp32": 0.35}
-"""Relative; `docs/memory.md` shows what it comes from. fp32 convolutions with few channels may take a workspace nobody predicts."""
+UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.1, "other GPUs, 16 bits": 0.2, "cuda, fp32": 0.35, "spread": 0.25}
+"""Relative; `docs/memory.md` shows what it comes from. What cuDNN takes for fp32 convolutions was measured on an H100 only."""
 
-CONTEXT = {"cuda": 800 * MIB, "cpu": 700 * MIB}
-"""CUDA context and libraries: 775 to 809 MiB measured on an H100. CPU: a process that has imported torch and this package."""
+CONTEXT = {"cuda": 848 * MIB, "cpu": 700 * MIB}
+"""CUDA context and libraries: 839 to 849 MiB measured on an H100. CPU: a process that has imported torch and this package."""
 
 CUBLAS_WORKSPACE = 32 * MIB
 """What cuBLAS takes once on Hopper (8 MiB before), per stream."""
 
 FRAGMENTATION = {False: 0.10, True: 0.25}
-"""Reserved beyond allocated, without and with activation checkpointing: measured 5 to 9 % and 16 to 36 % on an H100."""
+"""Reserved beyond allocated where that is not replayed: on a processor and for spread networks, without and with activation
+checkpointing."""
 
 SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
 """Images that evaluation draws together where memory allows."""
@@ -54,34 +57,75 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     eager ones, which is an upper bound. Images of a folder without `subset` are not counted: only its files tell how many.
     """
     setting = setting_of(experiment, gpu, precision)
+    if is_cuda(gpu) and not experiment.hardware.shard:
+        return _replayed(experiment, gpu, precision, setting, micro_batch)
     device = "cuda" if is_cuda(gpu) else "cpu"
-    own = _sizes(setting)
-    resident = _resident(experiment, setting, own, gpu)
+    resident = _resident(experiment, setting, _sizes(setting), gpu)
     if experiment.hardware.shard:
         devices = experiment.hardware.devices
         accumulates = micro_batch * devices < experiment.training.images_per_step
         resident = spread_out(resident, meta_network(setting), devices, accumulates=accumulates)
-    moment, alive = _training(setting).peak(micro_batch)
-    held = alive if device == "cuda" and experiment.hardware.cuda_graph and not experiment.hardware.shard else {}
-    batch, sampling = _sampling(experiment, setting, gpu, resident, held, min(FEWEST_SAMPLED, micro_batch))
+    moment, living = _training(setting).peak(micro_batch)
+    batch, sampling = _sampling(experiment, setting, gpu, resident, min(FEWEST_SAMPLED, micro_batch))
     return Estimate(
-        terms=_total(resident, alive, experiment.model.checkpointing, device),
+        terms=_total(resident, living, experiment.model.checkpointing, device),
         sampling_bytes=sampling,
         sampling_batch=batch,
         moment=moment,
-        uncertainty=UNCERTAINTY["cpu" if device == "cpu" else "cuda, fp32" if precision == "fp32" else "cuda, 16 bits"],
+        uncertainty=_uncertainty(gpu, precision, spread=experiment.hardware.shard),
     )
 
 
-def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, held: Bytes, fewest: int) -> tuple[int, int]:
-    """Images drawn together, and the peak bytes of doing so. `held`: what a captured step keeps for itself meanwhile."""
+def _uncertainty(gpu: Gpu, precision: Precision, *, spread: bool) -> float:
+    if not is_cuda(gpu):
+        return UNCERTAINTY["cpu"]
+    if spread:
+        return UNCERTAINTY["spread"]
+    measured = gpu.name.startswith(("H100", "H200"))
+    return UNCERTAINTY["cuda, fp32" if precision == "fp32" else "cuda, 16 bits" if measured else "other GPUs, 16 bits"]
+
+
+def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: Setting, micro_batch: int) -> Estimate:
+    """On CUDA: what torch's allocator would reserve, and CUDA's own."""
+    resident = _resident(experiment, setting, _sizes(setting), gpu)
+    once = setting.kernels.half is not None and not experiment.model.checkpointing and experiment.hardware.compile is not True
+    setting = replace(setting, weights_once=once)
+    process = process_of(
+        setting,
+        optimizer=experiment.training.optimizer,
+        averages=_averages(experiment),
+        data=resident["data"],
+        library=library_bytes(gpu),
+        captured=experiment.hardware.cuda_graph,
+        accumulates=micro_batch * experiment.hardware.devices < experiment.training.images_per_step,
+    )
+    copies = 1 if experiment.sampling.guidance_scale == 1 else 2
+    batch, fewest, limit = SAMPLING_BATCH["cuda"], min(FEWEST_SAMPLED, micro_batch), budget(experiment, gpu) - CONTEXT["cuda"]
+    while (found := peaks(setting, process, micro_batch, batch, copies)).drawing > limit and batch > fewest:
+        batch //= 2
+    moment, living = alive(setting, micro_batch)
+    terms = {term: resident.get(term, 0) + dict(living).get(term, 0) for term in TERMS}
+    terms["autocast copies"] += sum(process.half)
+    terms["workspace"] += 2 * library_bytes(gpu) - CUBLAS_WORKSPACE
+    terms["fragmentation"] = max(0, found.training - sum(terms.values()))
+    terms["context"] = CONTEXT["cuda"]
+    return Estimate(
+        terms=terms,
+        sampling_bytes=found.drawing + CONTEXT["cuda"],
+        sampling_batch=batch,
+        moment=moment,
+        uncertainty=_uncertainty(gpu, precision, spread=False),
+    )
+
+
+def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, fewest: int) -> tuple[int, int]:
+    """Images drawn together, and the peak bytes of doing so."""
     device = "cuda" if is_cuda(gpu) else "cpu"
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
     batch = SAMPLING_BATCH[device]
     while True:
-        _, alive = _forward(setting).peak(batch * copies)
-        together = {term: held.get(term, 0) + size for term, size in alive.items()}
-        total = sum(_total(resident, together, experiment.model.checkpointing, device).values())
+        _, living = _forward(setting).peak(batch * copies)
+        total = sum(_total(resident, living, experiment.model.checkpointing, device).values())
         if batch <= fewest or total <= budget(experiment, gpu):
             return batch, total
         batch //= 2
@@ -136,7 +180,7 @@ def _resident(experiment: Experiment, setting: Setting, own: Sizes, gpu: Gpu) ->
     one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
     room = room_for(experiment.hardware.data_in, device_bytes=gpu.usable_bytes, host_bytes=None)
     in_files = isinstance(experiment.data, ImageFolder | Shards) and stays_in_files(data * one, room)
-    averages = int(experiment.training.averages) + (0 if experiment.training.ema_snapshots is None else len(TRACKED))
+    averages = _averages(experiment)
     kept, taken = _of_optimizer(setting, experiment.training.optimizer)
     return {
         "weights": own.parameters + own.buffers,
@@ -146,6 +190,10 @@ def _resident(experiment: Experiment, setting: Setting, own: Sizes, gpu: Gpu) ->
         "data": 0 if in_files else data * one,
         "workspace": taken + (CUBLAS_WORKSPACE if is_cuda(gpu) else 0),
     }
+
+
+def _averages(experiment: Experiment) -> int:
+    return int(experiment.training.averages) + (0 if experiment.training.ema_snapshots is None else len(TRACKED))
 
 
 def _total(resident: Bytes, alive: Bytes, checkpointing: bool, device: str) -> Bytes:

@@ -89,6 +89,11 @@ def _fused_heads(gpu: Gpu, precision: Precision) -> int:
     return {"fp32": 1, "fp16": 8, "bf16": 0}[precision]
 
 
+def library_bytes(gpu: Gpu) -> int:
+    """What cuBLAS, and cuBLASLt beside it, each keep on a stream: 32 MiB from Hopper on, 8 MiB before."""
+    return (32 if gpu.capability >= (9, 0) else 8) * 2**20 if is_cuda(gpu) else 0
+
+
 def is_cuda(gpu: Gpu) -> bool:
     """Whether the row is a GPU; the catalogue's CPU has no compute capability."""
     return gpu.capability > (0, 0)

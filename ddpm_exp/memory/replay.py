@@ -6,14 +6,15 @@ memory, which stays. A drawing does the same beside it, on a copy of the network
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddpm_exp.memory.allocator import Allocator
 from ddpm_exp.memory.script import DEATH, Script
 
 GRAPH = "graph"
-"""Pool of the captured step."""
+DRAWN = "drawn graph"
+"""Pools of the captured step and of the captured drawing."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Process:
     """Which of them are allocated anew, as channels-last."""
 
     half: tuple[int, ...]
-    """16-bit copies that are made once per step; empty where autocast makes them."""
+    """16-bit copies that are made once per step, one for each of `weights` (0: none); empty where autocast makes them."""
 
     averages: int
     moments: tuple[int, ...]
@@ -64,18 +65,17 @@ class Replay:
 
     def __init__(self, process: Process) -> None:
         self._process, self._memory = process, Allocator()
+        self._libraries: set[tuple[str, str]] = set()
         self._build()
 
     def train(self, script: Script, images: int) -> Reserved:
         """Steps with `images` at once."""
         process, memory = self._process, self._memory
         if not process.captured:
-            memory.allocate("library", process.library)
             self._events(script, images, "")
             self._optimize()
             self._events(script, images, "")
             return self._highest()
-        memory.allocate("library", process.library, "side")
         self._events(script, images, "side")
         if not process.accumulates:
             self._optimize()
@@ -94,11 +94,10 @@ class Replay:
             self._events(script, images, "")
             return self._highest()
         self._copy_network()
-        memory.allocate("library of drawing", process.library, "drawing")
         for _ in range(2):
             self._events(script, images, "drawing")
         memory.release(keep=(GRAPH,))
-        self._events(script, images, "drawn graph")
+        self._events(script, images, DRAWN)
         return self._highest()
 
     def _build(self) -> None:
@@ -121,12 +120,11 @@ class Replay:
         self._memory.free("update")
 
     def _copy_network(self) -> None:
+        """All weights again, of which some are then replaced by 16-bit ones, one after the other."""
         self._all("copy", self._process.weights)
         for number, size in enumerate(self._process.half):
             self._memory.allocate(("low", number), size)
-        sizes = {2 * size for size in self._process.half}
-        for number, size in enumerate(self._process.weights):
-            if size in sizes:
+            if size:
                 self._memory.free(("copy", number))
 
     def _all(self, name: str, sizes: Sequence[int]) -> None:
@@ -134,17 +132,18 @@ class Replay:
             self._memory.allocate((name, number), size)
 
     def _events(self, script: Script, images: int, pool: str) -> None:
+        """The step. A library's workspace is of a stream and stays: a captured step finds that of the step before."""
         memory = self._memory
-        for name, size in _named(script, images, pool):
+        stream = {GRAPH: "side", DRAWN: "drawing"}.get(pool, pool)
+        for index, (tensor, size) in enumerate(script.at(images)):
+            library = script.libraries.get(index)
+            if library is not None and (stream, library) not in self._libraries:
+                self._libraries.add((stream, library))
+                memory.allocate((stream, library), self._process.library, pool)
             if size == DEATH:
-                memory.free(name)
+                memory.free((pool, tensor))
             else:
-                memory.allocate(name, size, pool)
+                memory.allocate((pool, tensor), size, pool)
 
     def _highest(self) -> Reserved:
         return Reserved(self._memory.highest_reserved, self._memory.highest_allocated)
-
-
-def _named(script: Script, images: int, pool: str) -> Iterator[tuple[tuple[str, int], int]]:
-    for tensor, size in script.at(images):
-        yield (pool, tensor), size

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ddpm_exp.memory.trace import Trace
+from ddpm_exp.memory.workspaces import Convolution, workspace
 
 DEATH = -1
 
@@ -23,6 +24,12 @@ class Script:
     kinds: dict[int, str]
     """Term of each tensor; one that is missing is a temporary ("workspace")."""
 
+    convolutions: dict[int, Convolution]
+    """Temporaries that cuDNN takes for these."""
+
+    libraries: dict[int, str]
+    """What takes a workspace of its own, to keep, before the event of this index."""
+
     @classmethod
     def of(cls, trace_of: Callable[[int], Trace], images: tuple[int, int] = (2, 4)) -> Script:
         """`trace_of(images)` records the step. Raises ValueError if its operations change with the number of images."""
@@ -35,9 +42,14 @@ class Script:
             slope = 0 if low < 0 else (high - low) // (many - few)
             events.append((tensor, DEATH if low < 0 else low - few * slope, slope))
         starts = tuple(sorted((start, name) for name, start in first.starts.items()))
-        return cls(tuple(events), starts, first.kinds)
+        return cls(tuple(events), starts, first.kinds, first.convolutions, {at: name for name, at in first.libraries.items()})
 
     def at(self, images: int) -> Iterator[tuple[int, int]]:
         """(tensor, bytes) at a birth, (tensor, `DEATH`) at a death, for `images`."""
         for tensor, fixed, slope in self.events:
-            yield tensor, DEATH if fixed == DEATH else max(0, fixed + images * slope)
+            if fixed == DEATH:
+                yield tensor, DEATH
+            elif tensor in self.convolutions:
+                yield tensor, workspace(self.convolutions[tensor], images)
+            else:
+                yield tensor, max(0, fixed + images * slope)

@@ -90,17 +90,14 @@ def training_trace(setting: Setting, images: int) -> Trace:
     for weight in network.parameters():
         weight.grad = torch.empty_like(weight)
     once = HalfWeights(network, setting.kernels.half) if setting.weights_once and setting.kernels.half is not None else None
-    share_keys(network).words = torch.empty(images, dtype=torch.int32, device="meta")
+    if setting.kernels.fused_norms:
+        share_keys(network).words = torch.empty(images, dtype=torch.int32, device="meta")
     target = OnTarget(setting.kernels, network)
     recorder = _recorder(network, setting, () if once is None else once.low)
     with without_collector(), recorder:
         recorder.phase("forward")
         x0, eps, c_noise, condition = _batch(setting, images)
-        if setting.kernels.byte_masks:
-            eps = normal(0, "noise", torch.empty(images, dtype=torch.int64, device="meta"), setting.shape)
-        x = x0 * c_noise.view(-1, *[1] * (x0.dim() - 1)) + eps * c_noise.view(-1, *[1] * (x0.dim() - 1))
-        if setting.kernels.fused_norms and x.dim() == 4:
-            x = x.to(memory_format=torch.channels_last)
+        x = _noised(setting, x0, eps, c_noise) if setting.kernels.byte_masks else x0 + eps
         with target.autocast():
             output = (once or network)(x, c_noise, condition)
             recorder.mark(target.weight_copies, "autocast copies")
@@ -131,6 +128,14 @@ def sampling_trace(setting: Setting, images: int) -> Trace:
     return recorder.trace
 
 
+def _noised(setting: Setting, x0: Tensor, eps: Tensor, times: Tensor) -> Tensor:
+    """As on CUDA, where what drawing noise takes and gives back decides where later tensors lie."""
+    eps.copy_(normal(0, "noise", torch.empty(len(x0), dtype=torch.int64, device="meta"), setting.shape))
+    factor = times.view(-1, *[1] * (x0.dim() - 1))
+    x = x0 * factor + eps * factor
+    return x.to(memory_format=torch.channels_last) if setting.kernels.fused_norms and x.dim() == 4 else x
+
+
 def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
     def empty(*shape: int) -> Tensor:
         # On a GPU the weights make the first convolution's answer channels-last; on meta tensors its input has to.
@@ -154,7 +159,12 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[
 def _recorder(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ()) -> Recorder:
     known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None), *more]
     hidden = _layout_copies if setting.kernels.layout_copies else lambda func, args: 0
-    return Recorder(known, hidden, channels_last=setting.kernels.fused_norms and setting.family == "image")
+    return Recorder(
+        known,
+        hidden,
+        channels_last=setting.kernels.fused_norms and setting.family == "image",
+        workspaces=setting.kernels.byte_masks,
+    )
 
 
 def _layout_copies(func: Any, args: tuple[Any, ...]) -> int:

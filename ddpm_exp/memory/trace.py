@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from ddpm_exp.memory.workspaces import Convolution, convolutions_of
+
 Event = tuple[int, int]
 """(tensor, bytes) at a birth, (tensor, -1) at a death."""
 
@@ -26,6 +28,11 @@ class Trace:
     starts: dict[str, int] = field(default_factory=dict)
     """Index of the first event of each phase."""
     kinds: dict[int, str] = field(default_factory=dict)
+    convolutions: dict[int, Convolution] = field(default_factory=dict)
+    """Temporaries whose size is no straight line in the number of images: workspaces."""
+    libraries: dict[str, int] = field(default_factory=dict)
+    """Index of the event before which a library is first called that keeps a workspace from then on: cuBLAS by a product, cuBLASLt
+    by one with a bias."""
     """Term of each tensor; one that is missing is a temporary of its moment ("workspace")."""
 
     def shape(self) -> tuple[Any, ...]:
@@ -38,14 +45,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     `known` are tensors that exist already (weights): neither they nor their views are noted.
     `hidden(op, arguments)` gives the bytes that an operation's kernel needs only while it runs. `channels_last`: convolutions
-    answer channels-last, as on CUDA; on meta tensors they never do.
+    answer channels-last, as on CUDA; on meta tensors they never do. `workspaces`: the convolutions are noted too.
     """
 
-    def __init__(self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...]], int], *, channels_last: bool) -> None:
+    def __init__(
+        self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...]], int], *, channels_last: bool, workspaces: bool
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
-        self._hidden, self._channels_last = hidden, channels_last
+        self._hidden, self._channels_last, self._workspaces = hidden, channels_last, workspaces
         self._tensor_of: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[Any]] = {}
         self._count = 0
@@ -71,12 +80,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is torch.ops.aten.add.Tensor and self._phase == "backward" and not recomputing and _same_shape(args):
             # Autograd sums the gradients of a tensor with two uses in place, but under a dispatch mode it does not.
             return args[0]
+        if func in _LIBRARIES:
+            self.trace.libraries.setdefault(_LIBRARIES[func], len(self.trace.events))
         result = func(*args, **(kwargs or {}))
         if self._channels_last and func in _CONVOLUTIONS:
             result = tree_map_only(Tensor, _as_channels_last, result)
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == "meta":
                 self._note(tensor, "activations" if recomputing else None)
+        for convolution in convolutions_of(func, args) if self._workspaces else ():
+            self.trace.convolutions[self._count] = convolution
+            self.trace.events += [(self._count, 0), (self._count, -1)]
+            self._count += 1
         temporary = self._hidden(func, args)
         if temporary:
             self.trace.events += [(self._count, temporary), (self._count, -1)]
@@ -101,6 +116,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._watch[number] = weakref.ref(storage, died)
 
 
+_LIBRARIES = {
+    torch.ops.aten.addmm.default: "cublaslt",
+    torch.ops.aten.mm.default: "cublas",
+    torch.ops.aten.bmm.default: "cublas",
+}
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
 
 

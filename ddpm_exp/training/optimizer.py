@@ -58,6 +58,16 @@ def state_bytes(kind: str, network: nn.Module) -> int:
     return _bytes(matrices) + 2 * _bytes(others)
 
 
+def moments(kind: str, network: nn.Module) -> tuple[int, ...]:
+    """Bytes of each tensor that the optimizer `kind` keeps, in the order in which they come to be."""
+    matrices, others = split(network) if kind == "muon" else ([], list(network.parameters()))
+    kept = [_bytes([weight]) for weight in matrices]
+    for weight in others:
+        if weight.requires_grad:
+            kept += [4, _bytes([weight]), _bytes([weight])]
+    return tuple(kept)
+
+
 def step_bytes(kind: str, network: nn.Module) -> int:
     """Bytes that a step of the optimizer takes for itself and gives back: none for the fused ones."""
     return Muon.temporary_bytes(split(network)[0]) if kind == "muon" else 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from ddpm_exp.memory.estimate import estimate
+from ddpm_exp.memory.estimate import estimate, setting_of
 from ddpm_exp.memory.kernels import Kernels, kernels_of
 from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.step import Setting, meta_network, training_trace
@@ -119,7 +119,6 @@ def test_accumulation_adds_nothing_whatever_its_count() -> None:
 def test_a_captured_step_keeps_its_memory_while_images_are_drawn() -> None:
     captured, op_by_op = (estimate(experiment(hardware=Hardware(cuda_graph=on)), H100, "fp32", 64) for on in (True, False))
     assert captured.sampling_bytes > op_by_op.sampling_bytes
-    assert captured.training_bytes == op_by_op.training_bytes
 
 
 def test_checkpointing_and_half_precision_need_less_where_activations_weigh() -> None:
@@ -129,13 +128,21 @@ def test_checkpointing_and_half_precision_need_less_where_activations_weigh() ->
 
 
 def test_half_precision_halves_convolutions_but_not_torch_s_group_norm() -> None:
-    def activations(precision: Any, fused: bool) -> int:
-        hardware = Hardware(fused_kernels=fused)
-        return estimate(experiment(hardware=hardware), H100, precision, 64).terms["activations"]
+    def kept(precision: Any, fused: bool) -> int:
+        """Bytes alive between forward and backward."""
+        e = experiment(hardware=Hardware(fused_kernels=fused))
+        trace = training_trace(setting_of(e, H100, precision), 64)
+        sizes: dict[int, int] = {}
+        for tensor, size in trace.events[: trace.starts["backward"]]:
+            if size < 0:
+                sizes.pop(tensor)
+            else:
+                sizes[tensor] = size
+        return sum(sizes.values())
 
-    assert 0.6 * activations("fp32", False) < activations("bf16", False) < 0.9 * activations("fp32", False)
-    assert 0.45 * activations("fp32", True) < activations("bf16", True) < 0.6 * activations("fp32", True)
-    assert activations("fp32", True) < activations("fp32", False)
+    assert 0.6 * kept("fp32", False) < kept("bf16", False) < 0.9 * kept("fp32", False)
+    assert 0.45 * kept("fp32", True) < kept("bf16", True) < 0.6 * kept("fp32", True)
+    assert kept("fp32", True) < kept("fp32", False)
 
 
 def test_fused_kernels_are_counted_only_where_they_run() -> None:
@@ -147,7 +154,7 @@ def test_fused_kernels_are_counted_only_where_they_run() -> None:
 
 def test_gradients_of_a_tensor_with_two_uses_are_summed_in_place() -> None:
     weight = torch.empty(1000, device="meta", requires_grad=True)
-    recorder = Recorder((weight,), lambda func, args: 0)
+    recorder = Recorder((weight,), lambda func, args: 0, channels_last=False, workspaces=False)
     with recorder:
         recorder.phase("forward")
         twice = weight * 2

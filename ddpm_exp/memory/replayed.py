@@ -1,0 +1,131 @@
+"""Peaks of training and drawing on CUDA by replay, for any micro-batch, and what was alive at training's. No device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from torch import Tensor
+
+from ddpm_exp.memory.replay import Process, Replay
+from ddpm_exp.memory.script import DEATH, Script
+from ddpm_exp.memory.step import Setting, meta_network, sampling_trace, training_trace
+from ddpm_exp.models.half import cast_by_autocast
+from ddpm_exp.training.optimizer import moments, step_bytes
+
+UNEXPLAINED = {"16 bits": 0.1, "16 bits, checkpointing": 0.15, "tokens": 0.055, "": 0.0}
+"""Share of a step's own tensors that was reserved beyond the replay's, on an H100 (benchmarks/memory_truth.py): in 16 bits, and
+for networks of tokens in fp32. fp32 U-Nets are met to 0.1 %; what differs elsewhere is the order of some allocations, since what is
+allocated is met to 1 %."""
+
+_TERMS = ("activations", "autocast copies", "data", "workspace")
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Bytes that torch reserves at most."""
+
+    training: int
+    drawing: int
+
+
+def process_of(
+    setting: Setting, *, optimizer: str, averages: int, data: int, library: int, captured: bool, accumulates: bool
+) -> Process:
+    """What a run of this network allocates beside its steps. `data`: bytes of training images on the device; `library`: what
+    cuBLAS keeps."""
+    network = meta_network(setting)
+    parts = [*network.parameters(), *network.buffers()]
+    low = {id(weight) for weight in cast_by_autocast(network).values()} if setting.weights_once else set()
+    numbers = 1
+    for size in setting.shape:
+        numbers *= size
+    return Process(
+        weights=tuple(_bytes(part) for part in parts),
+        relaid=tuple(setting.family == "image" and part.dim() == 4 for part in parts),
+        half=tuple(_bytes(part) // 2 if id(part) in low else 0 for part in parts),
+        averages=averages,
+        moments=moments(optimizer, network),
+        optimizer_step=step_bytes(optimizer, network),
+        data=data,
+        library=library,
+        captured=captured,
+        accumulates=accumulates,
+        shape_bytes=4 * numbers,
+    )
+
+
+def peaks(setting: Setting, process: Process, micro_batch: int, drawn: int, copies: int) -> Peaks:
+    """With `micro_batch` images at once, and `drawn` drawn together, of each of which `copies` go through the network.
+
+    Replayed at powers of two; between them on a straight line, and never less for more images: an allocator leaves less unused
+    at some sizes than at smaller ones, and a plan must not depend on such luck.
+    """
+    low = 1 << (micro_batch.bit_length() - 1)
+    below = _rising(setting, process, low, drawn, copies)
+    if low == micro_batch:
+        return below
+    above = _rising(setting, process, 2 * low, drawn, copies)
+    share = micro_batch / low - 1.0
+    return Peaks(
+        int(below.training + share * (above.training - below.training)),
+        int(below.drawing + share * (above.drawing - below.drawing)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _rising(setting: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
+    here = _at(setting, process, images, drawn, copies)
+    if images == 1:
+        return here
+    fewer = _rising(setting, process, images // 2, drawn, copies)
+    return Peaks(max(here.training, fewer.training), max(here.drawing, fewer.drawing))
+
+
+@lru_cache(maxsize=4096)
+def _at(setting: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
+    replay = Replay(process)
+    training = replay.train(_training(setting), images).reserved
+    sampled = replace(setting, weights_once=setting.weights_once and process.captured)
+    drawing = replay.draw(_sampling(sampled), drawn * copies, drawn).reserved
+    more = int(UNEXPLAINED[_kind(setting)] * sum(size for _, size in alive(setting, images)[1]))
+    return Peaks(training + more, drawing + more)
+
+
+def _kind(setting: Setting) -> str:
+    if setting.kernels.half is not None and (setting.kernels.fused_norms or setting.model.kind in ("dit", "mlp")):
+        return "16 bits, checkpointing" if setting.model.checkpointing else "16 bits"
+    return "tokens" if setting.model.kind == "dit" else ""
+
+
+@lru_cache(maxsize=4096)
+def alive(setting: Setting, images: int) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """Phase of the busiest moment of a training step, and bytes by term then."""
+    script, sizes = _training(setting), dict[int, int]()
+    totals, phases = dict.fromkeys(_TERMS, 0), dict(script.starts)
+    phase, highest, found = "", -1, ("", tuple(totals.items()))
+    for index, (tensor, size) in enumerate(script.at(images)):
+        phase = phases.get(index, phase)
+        term = script.kinds.get(tensor, "workspace")
+        if size == DEATH:
+            totals[term] -= sizes.pop(tensor, 0)
+            continue
+        sizes[tensor] = size
+        totals[term] += size
+        if sum(totals.values()) > highest and phase != "end":
+            highest, found = sum(totals.values()), (phase, tuple(totals.items()))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _training(setting: Setting) -> Script:
+    return Script.of(lambda images: training_trace(setting, images))
+
+
+@lru_cache(maxsize=64)
+def _sampling(setting: Setting) -> Script:
+    return Script.of(lambda images: sampling_trace(setting, images))
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,103 @@
+"""What cuDNN takes while it computes a convolution, as measured on an H100: no rule of its choices is published. Asks no device.
+
+In 16 bits it is little; in fp32 (without TF32) it is several times inputs and answers, which are first laid out otherwise. Where
+memory is short, torch takes a kernel that needs less: what is counted here is what a device with room enough is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ddpm_exp.memory.terms import MIB
+
+_TABLE = Path(__file__).with_name("convolutions_h100.json")
+_FORWARD, _BACKWARD = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
+
+
+class Convolution(NamedTuple):
+    """A convolution whose workspace is asked for."""
+
+    part: str
+    """forward, input or weight."""
+
+    dtype: str
+    into: int
+    out: int
+    kernel: int
+    stride: int
+    padding: int
+    side: int
+
+
+def convolutions_of(func: object, args: tuple[Any, ...]) -> tuple[Convolution, ...]:
+    """The convolutions with square images that an operation computes, one for each part; of others, none."""
+    parts: tuple[str, ...]
+    if func is _FORWARD:
+        x, weight, stride, padding, parts = *args[:2], *args[3:5], ("forward",)
+    elif func is _BACKWARD:
+        x, weight, stride, padding = *args[1:3], *args[4:6]
+        parts = tuple(part for part, wanted in zip(("input", "weight"), args[10], strict=False) if wanted)
+    else:
+        return ()
+    if x.dim() != 4 or x.shape[2] != x.shape[3]:
+        return ()
+    dtype = "float32" if x.dtype == torch.float32 else "bfloat16"  # fp16 was seen to take the same
+    about = (dtype, int(x.shape[1]), int(weight.shape[0]), int(weight.shape[2]), stride[0], padding[0], int(x.shape[2]))
+    return tuple(Convolution(part, *about) for part in parts)
+
+
+@lru_cache(maxsize=65536)
+def workspace(convolution: Convolution, images: int) -> int:
+    """Bytes for so many images: between two measured numbers of images on a straight line, beyond them in proportion.
+
+    cuDNN's choice jumps between them, which nobody can know. Of a convolution that was not measured, what the most alike one
+    takes, in proportion to inputs and answers.
+    """
+    column = 1 + ("forward", "input", "weight").index(convolution.part)
+    rows, scale = _rows_of(convolution._replace(part=""))
+    below = max((row for row in rows if row[0] <= images), default=rows[0])
+    above = min((row for row in rows if row[0] >= images), default=below)
+    if below is above or images < below[0]:
+        return int(below[column] / below[0] * images * scale * MIB)
+    share = (images - below[0]) / (above[0] - below[0])
+    return int((below[column] + share * (above[column] - below[column])) * scale * MIB)
+
+
+@lru_cache(maxsize=4096)
+def _rows_of(convolution: Convolution) -> tuple[list[list[int]], float]:
+    """What was measured of it, or of the most alike one, with the factor from that to it."""
+    known = _table()
+    if convolution in known:
+        return known[convolution], 1.0
+    alike = min(known, key=lambda other: _distance(convolution, other))
+    return known[alike], _moved(convolution) / _moved(alike)
+
+
+def _distance(one: Convolution, other: Convolution) -> tuple[bool, bool, float]:
+    sizes = ((one.into, other.into), (one.out, other.out), (one.side, other.side))
+    apart = sum(abs(math.log(a / b)) for a, b in sizes)
+    return one.dtype != other.dtype, (one.kernel, one.stride) != (other.kernel, other.stride), apart
+
+
+def _moved(convolution: Convolution) -> int:
+    """Numbers in input and answer of one image."""
+    after = max(1, (convolution.side + 2 * convolution.padding - convolution.kernel) // convolution.stride + 1)
+    return convolution.into * convolution.side**2 + convolution.out * after**2
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[Convolution, list[list[int]]]:
+    """Rows of [images, MiB forward, MiB for the input's gradient, MiB for the weight's]."""
+    found: dict[str, list[list[int]]] = json.loads(_TABLE.read_text(encoding="utf-8"))
+    kept = {}
+    for name, rows in found.items():
+        dtype, *sizes = name.split()
+        into, out, kernel, stride, padding, side = map(int, sizes)
+        kept[Convolution("", dtype, into, out, kernel, stride, padding, side)] = rows
+    return kept
