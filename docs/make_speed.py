@@ -120,12 +120,35 @@ def scaling() -> str:
     resumed = "equal to the last bit" if found["resumed"]["equal_bits"] and found["resumed"]["losses_equal"] else "not equal"
     text = f"{on(found)} Efficiency **{found['efficiency']:.1%}**. On two GPUs a run stopped half way and gone on with is "
     text += f"{resumed} with a straight one.\n\n"
-    return text + table(["GPUs", "images/s", "ms per step", "sum over GPUs"], rows)
+    text += table(["GPUs", "images/s", "ms per step", "sum over GPUs"], rows)
+    rows = []
+    for precision, slices in found["slicing"].items():
+        for name in ("sliced in four", f"on {found['devices']} devices"):
+            drawn = "equal to the last bit" if slices[name]["draws_equal_bits"] else "differ"
+            rows.append([precision, name, drawn, f"{slices[name]['largest_relative_difference_of_losses']:.0e}"])
+    text += "\n\nOne micro-batch of 128 against other slicings of the same step, with dropout:\n\n"
+    text += table(["precision", "slicing", "images, times and noise", "losses differ by"], rows)
+    spread = found["spread"]
+    read_by_one = "equal to the last bit" if spread["read_by_one"]["weights"]["equal_bits"] else "not equal"
+    apart = max(abs(a / b - 1) for a, b in zip(spread["next_losses"], spread["read_by_one"]["next_losses"], strict=True))
+    text += f"\n\nFSDP2 on two GPUs: losses within {spread['largest_relative_difference_of_losses']:.0e} of whole copies'; its "
+    text += f"checkpoint read by one GPU: weights {read_by_one}, the next three losses within {apart:.0e}. A step of this "
+    return text + f"small network takes {spread['speed']['milliseconds_per_step']:.0f} ms so: it is for networks that do not fit."
+
+
+def compiling() -> str:
+    """Compiled against captured alone."""
+    found = read("compile_gain_h100.json")
+    rows = []
+    for case in found["cases"]:
+        speeds = [f"{case[name + '_images_per_second']:,.0f}" for name in ("plain", "compiled")]
+        rows.append([case["network"], *speeds, f"{case['gain']:.2f} x", f"{case['compile_seconds']:.0f} s"])
+    return f"{on(found)}\n\n{table(['network', 'captured, images/s', 'and compiled', 'gain', 'to compile'], rows)}"
 
 
 def page() -> str:
     """The whole page."""
-    parts = {part.__name__: part() for part in (training, kernels, sampling, exactness, scaling)}
+    parts = {part.__name__: part() for part in (training, kernels, sampling, exactness, scaling, compiling)}
     return TEMPLATE.read_text(encoding="utf-8").format(**parts)
 
 
