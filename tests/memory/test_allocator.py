@@ -1,0 +1,69 @@
+"""The model of torch's caching allocator keeps the rules by which memory is reserved; the replay, a run's order."""
+
+from __future__ import annotations
+
+from ddpm_exp.memory.allocator import MIB, Allocator
+from ddpm_exp.memory.workspaces import Convolution, workspace
+
+
+def test_small_medium_and_large_requests_reserve_as_torch_does() -> None:
+    memory = Allocator()
+    memory.allocate("small", 1000)
+    assert (memory.reserved, memory.allocated) == (2 * MIB, 1024)
+    memory.allocate("medium", 3 * MIB)
+    memory.allocate("beside it", 9 * MIB)
+    assert memory.reserved == 22 * MIB
+    memory.allocate("large", 30 * MIB + 1)
+    assert memory.reserved == 54 * MIB
+
+
+def test_the_smallest_block_that_fits_is_taken_and_the_rest_of_it_used() -> None:
+    memory = Allocator()
+    for name, size in (("a", 64), ("b", 40), ("c", 20)):
+        memory.allocate(name, size * MIB)
+    memory.free("a")
+    memory.free("b")
+    memory.allocate("d", 38 * MIB)
+    memory.allocate("e", 64 * MIB)
+    assert memory.reserved == 124 * MIB, "d lies where b was, e where a was"
+
+
+def test_freed_neighbours_become_one_block() -> None:
+    memory = Allocator()
+    for name in "abc":
+        memory.allocate(name, 6 * MIB)
+    for name in "acb":
+        memory.free(name)
+    memory.allocate("whole", 9 * MIB)
+    assert memory.reserved == 20 * MIB and memory.allocated == 9 * MIB
+
+
+def test_a_segment_that_holds_anything_is_not_given_back_and_a_graph_keeps_its_own() -> None:
+    memory = Allocator()
+    memory.allocate("big", 100 * MIB)
+    memory.free("big")
+    memory.allocate("kept", 32 * MIB)
+    memory.allocate("captured", 50 * MIB, "graph")
+    memory.free("captured")
+    memory.release(keep=("graph",))
+    assert memory.reserved == 150 * MIB, "one workspace holds all of the segment that it was cut from"
+    memory.free("kept")
+    memory.release()
+    assert memory.reserved == 0 and memory.highest_reserved == 150 * MIB
+
+
+def test_streams_do_not_take_each_other_s_blocks() -> None:
+    memory = Allocator()
+    memory.allocate("a", 50 * MIB, "side")
+    memory.free("a")
+    memory.allocate("b", 50 * MIB)
+    assert memory.reserved == 100 * MIB
+
+
+def test_workspaces_are_those_measured_and_in_proportion_between_and_for_others() -> None:
+    measured = Convolution("weight", "float32", 128, 128, 3, 1, 1, 32)
+    at = {images: workspace(measured, images) for images in (64, 96, 128)}
+    assert at[64] == 211 * MIB and at[96] == (at[64] + at[128]) // 2
+    assert workspace(measured._replace(dtype="bfloat16"), 64) < at[64] / 10
+    unmeasured = measured._replace(side=30)
+    assert 0.8 < workspace(unmeasured, 64) / (at[64] * (30 / 32) ** 2) < 1.2
