@@ -38,7 +38,7 @@ class Process:
     """What the optimizer takes during its step."""
 
     data: int
-    library: int
+    workspace_bytes: int
     """Workspace that cuBLAS takes once per stream."""
 
     captured: bool
@@ -139,7 +139,7 @@ class Replay:
             library = script.libraries.get(index)
             if library is not None and (stream, library) not in self._libraries:
                 self._libraries.add((stream, library))
-                memory.allocate((stream, library), self._process.library, pool)
+                memory.allocate((stream, library), self._process.workspace_bytes, pool)
             if size == DEATH:
                 memory.free((pool, tensor))
             else:

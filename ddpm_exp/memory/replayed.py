@@ -48,7 +48,7 @@ def process_of(
         moments=moments(optimizer, network),
         optimizer_step=step_bytes(optimizer, network),
         data=data,
-        library=library,
+        workspace_bytes=library,
         captured=captured,
         accumulates=accumulates,
         shape_bytes=4 * numbers,
