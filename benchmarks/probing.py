@@ -142,8 +142,8 @@ def _train(ready: Prepared) -> str | None:
     return None
 
 
-def in_a_process(part: str, case: Case, dry: bool) -> dict[str, Any]:
-    """The case's record."""
+def in_a_process(part: str, case: Case, dry: bool, log: Path | None) -> dict[str, Any]:
+    """The case's record, which is added to `log` at once: what comes after it may not end."""
     command = [sys.executable, __file__, "--case", json.dumps([part, *case])] + (["--dry-run"] if dry else [])
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -154,18 +154,21 @@ def in_a_process(part: str, case: Case, dry: bool) -> dict[str, Any]:
     except (IndexError, ValueError):
         found["error"] = done.stderr[-2000:]
     print(json.dumps({name: found[name] for name in _SHOWN if found.get(name)}), flush=True)
+    if log is not None:
+        with log.open("a") as lines:
+            lines.write(json.dumps(found) + "\n")
     return found
 
 
-def cards(names: list[str], at_once: int, dry: bool, most: int | None) -> list[dict[str, Any]]:
+def cards(names: list[str], at_once: int, dry: bool, most: int | None, log: Path | None) -> list[dict[str, Any]]:
     """Every plan under its card's memory, then more than those where memory or divisors bind."""
     cases = [Case(file, overrides, card) for file, overrides in PLANNED for card in names][:most]
-    plans = together(cases, at_once, dry)
+    plans = together(cases, at_once, dry, log)
     bound = [case for case, found in zip(cases, plans, strict=True) if found.get("binding") in ("memory", "divisors")]
-    return plans + together([case._replace(over=True) for case in bound], at_once, dry)
+    return plans + together([case._replace(over=True) for case in bound], at_once, dry, log)
 
 
-def together(cases: list[Case], at_once: int, dry: bool) -> list[dict[str, Any]]:
+def together(cases: list[Case], at_once: int, dry: bool, log: Path | None) -> list[dict[str, Any]]:
     """The cases' records, in order. As many at a time as the GPU holds cards; shipped experiments need no more than 13 GiB."""
     total = 0 if dry else torch.cuda.get_device_properties(0).total_memory
     done: dict[Case, dict[str, Any]] = {}
@@ -173,7 +176,7 @@ def together(cases: list[Case], at_once: int, dry: bool) -> list[dict[str, Any]]
         these = [case for case in cases if (case.card if _is_large(case) else None) == card]
         room = at_once if card is None or dry else max(1, int(0.95 * total / find_gpu(card).usable_bytes))
         with ThreadPoolExecutor(min(at_once, room)) as pool:
-            done |= zip(these, pool.map(lambda case: in_a_process("cards", case, dry), these), strict=True)
+            done |= zip(these, pool.map(lambda case: in_a_process("cards", case, dry, log), these), strict=True)
     return [done[case] for case in cases]
 
 
@@ -220,8 +223,9 @@ def main() -> None:
         print(json.dumps(found))
         return
     dry, most = given.dry_run, given.limit
-    probes = [in_a_process("probes", case, dry) for case in PROBES[:most]] if given.part != "cards" else []
-    planned = cards(given.cards.split(","), given.at_once, dry, most) if given.part != "probes" else []
+    log = given.out.with_suffix(".jsonl") if given.out else None
+    probes = [in_a_process("probes", case, dry, log) for case in PROBES[:most]] if given.part != "cards" else []
+    planned = cards(given.cards.split(","), given.at_once, dry, most, log) if given.part != "probes" else []
     device = "cpu" if dry or not torch.cuda.is_available() else torch.cuda.get_device_name()
     document = {"device": device, "torch": torch.__version__, "cuda": torch.version.cuda, "summary": summary(probes, planned)}
     text = json.dumps(document | {"probes": probes, "cards": planned}, indent=1)
