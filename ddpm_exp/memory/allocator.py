@@ -68,20 +68,11 @@ class Allocator:
             return
         self.allocated -= block.size
         if block.before is not None and block.before.free:
-            before = block.before
-            self._forget(before)
-            before.size += block.size
-            before.after = block.after
-            if block.after is not None:
-                block.after.before = before
-            block = before
+            self._forget(block.before)
+            block = _merged(block.before, block)
         if block.after is not None and block.after.free:
-            after = block.after
-            self._forget(after)
-            block.size += after.size
-            block.after = after.after
-            if after.after is not None:
-                after.after.before = block
+            self._forget(block.after)
+            block = _merged(block, block.after)
         block.free = True
         self._keep(block)
 
@@ -115,3 +106,12 @@ class Allocator:
     def _forget(self, block: _Block) -> None:
         blocks = self._free[block.pool]
         del blocks[bisect.bisect_left(blocks, (block.size, block.start))]
+
+
+def _merged(first: _Block, second: _Block) -> _Block:
+    """`first` with its neighbour behind it."""
+    first.size += second.size
+    first.after = second.after
+    if second.after is not None:
+        second.after.before = first
+    return first

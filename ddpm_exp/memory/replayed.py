@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -29,6 +30,7 @@ class Peaks:
     drawing: int
 
 
+@lru_cache(maxsize=256)
 def process_of(
     setting: Setting, *, optimizer: str, averages: int, data: int, library: int, captured: bool, accumulates: bool
 ) -> Process:
@@ -37,9 +39,6 @@ def process_of(
     network = meta_network(setting)
     parts = [*network.parameters(), *network.buffers()]
     low = {id(weight) for weight in cast_by_autocast(network).values()} if setting.weights_once else set()
-    numbers = 1
-    for size in setting.shape:
-        numbers *= size
     return Process(
         weights=tuple(_bytes(part) for part in parts),
         relaid=tuple(setting.family == "image" and part.dim() == 4 for part in parts),
@@ -51,7 +50,7 @@ def process_of(
         workspace_bytes=library,
         captured=captured,
         accumulates=accumulates,
-        shape_bytes=4 * numbers,
+        shape_bytes=4 * math.prod(setting.shape),
     )
 
 
