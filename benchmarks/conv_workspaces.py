@@ -1,7 +1,7 @@
 """Bytes that cuDNN takes while it computes the convolutions of our networks: what no one can know without the GPU.
 
     python benchmarks/conv_workspaces.py --out benchmarks/results/conv_workspaces_h100.json
-    python benchmarks/conv_workspaces.py --table benchmarks/results/conv_workspaces_h100.json    # to what the package reads
+    python benchmarks/conv_workspaces.py --table benchmarks/results/conv_workspaces_h100_*.json    # to what the package reads
 
 Every convolution of the networks in memory_cases.py, channels-last, with several numbers of images: the highest that torch
 allocated during the forward pass and each half of the backward pass, beyond inputs and answers.
@@ -26,7 +26,9 @@ from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.training.precision import set_arithmetic
 
-BATCHES = (1, 8, 32, 64, 128, 256, 512)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Powers of two: those are what the estimate replays."""
+
 TABLE = Path(__file__).parents[1] / "ddpm_exp" / "memory" / "convolutions_h100.json"
 MOST = 6 * 2**30
 """Bytes of inputs and answers; more are left out."""
@@ -55,8 +57,8 @@ def shapes() -> list[Shape]:
     done = set()
     for case in CASES:
         experiment = case.experiment
-        key = (case.network, case.size, case.labelled)
-        if family_of(experiment.data) != "image" or key in done or case.labelled:
+        key = (case.network, case.size)
+        if family_of(experiment.data) != "image" or key in done:
             continue
         done.add(key)
         with seen:
@@ -97,10 +99,10 @@ def measured(shape: Shape, images: int, dtype: torch.dtype) -> dict[str, Any] | 
     }
 
 
-def table(results: Path) -> None:
-    """The results as ddpm_exp/memory/workspaces.py reads them: MiB, without what takes none."""
+def table(results: list[Path]) -> None:
+    """The results as ddpm_exp/memory/workspaces.py reads them, in MiB."""
     found = {}
-    for one in json.loads(results.read_text())["convolutions"]:
+    for one in (one for part in results for one in json.loads(part.read_text())["convolutions"]):
         rows = [[row["images"], *(round(row[part] / 2**20) for part in ("forward", "input", "weight"))] for row in one["rows"]]
         found[" ".join(map(str, (one["dtype"], *one["convolution"])))] = rows
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in found.items())
@@ -111,14 +113,15 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", type=Path, help="results to make the package's table of")
+    parser.add_argument("--dtypes", nargs="+", choices=("bfloat16", "float32"), default=("bfloat16", "float32"))
+    parser.add_argument("--table", type=Path, nargs="+", help="results to make the package's table of")
     given = parser.parse_args()
     if given.table:
         table(given.table)
         return
     set_arithmetic(tf32=False, deterministic=False)
     found: list[dict[str, Any]] = []
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in (getattr(torch, name) for name in given.dtypes):
         for shape in shapes():
             rows = [row for images in BATCHES if (row := measured(shape, images, dtype)) is not None]
             torch.cuda.empty_cache()

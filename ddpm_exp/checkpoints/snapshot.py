@@ -24,12 +24,8 @@ class _Place:
 
     @property
     def end(self) -> int:
-        """Where the next may begin: what lies before is a whole number of elements of any type."""
-        return self.start + -(-self.bytes // _ALIGNED) * _ALIGNED
-
-    def within(self, memory: Tensor) -> Tensor:
-        """The tensor in `memory` [bytes], uint8 on any device."""
-        return memory.view(self.dtype).as_strided(self.shape, self.stride, self.start // self.dtype.itemsize)
+        """Where the next of its type begins."""
+        return self.start + self.bytes
 
     def alone(self, memory: Any) -> Tensor:
         """The tensor in the array `memory`, with a storage that ends where it ends, so that a file gets no more of it."""
@@ -40,12 +36,33 @@ class _Place:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """Tensors of one type on a device, whose places follow each other from byte `first` to `end`."""
+
+    first: int
+    end: int
+    numbers: list[int]
+    """Which of the device's tensors, in the order of their places."""
+    views: list[Tensor]
+    """Each as a row of numbers: a view of what was copied last, which keeps that memory and so its address to itself."""
+
+    def pack(self, tensors: list[Tensor], flat: Tensor) -> None:
+        """Copy them to their bytes of `flat`, with one launch for many tensors."""
+        for place, number in enumerate(self.numbers):
+            if self.views[place].data_ptr() != tensors[number].data_ptr():
+                self.views[place] = _numbers(tensors[number])
+        torch.cat(self.views, out=flat[self.first : self.end].view(self.views[0].dtype))
+
+
+@dataclass(frozen=True)
 class _Layout:
-    """Places for tensors like those of a state, and the views of the host's memory there."""
+    """Places for tensors like those of a state, and views of them, which take longer to make than the copy itself."""
 
     like: list[tuple[torch.dtype, torch.Size, tuple[int, ...]]]
-    places: list[_Place]
     copies: list[Tensor]
+    """In the host's memory, in the order of the state."""
+    rows: list[_Row]
+    """Of the device's tensors."""
 
 
 class Snapshots:
@@ -67,7 +84,7 @@ class Snapshots:
         """
         found = list(_tensors(state))
         if any(one.is_cuda for one in found):
-            self._memory(_row(found)[-1].end + more_bytes, pinned=True)
+            self._memory(_total(_places(found)) + more_bytes, pinned=True)
 
     def take(self, state: Any) -> tuple[Any, Callable[[], None]]:
         """`state` (nested dicts, lists and tuples) with every tensor copied as it is now, and what to call, in any thread,
@@ -75,39 +92,42 @@ class Snapshots:
         found = list(_tensors(state))
         distant = [one for one in found if one.is_cuda]
         near = [one for one in found if not one.is_cuda]
-        layout = self._laid_out([*distant, *near], pinned=bool(distant))
+        layout = self._laid_out(distant, near)
         copies = layout.copies
-        _copy(copies[len(distant) :], near)
-        ready = self._bring(distant, layout) if distant else _nothing
+        with torch.no_grad():
+            _copy(copies[len(distant) :], near)
+            ready = self._bring(distant, layout) if distant else _nothing
         from_device, from_host = iter(copies[: len(distant)]), iter(copies[len(distant) :])
         return _replaced(state, lambda one: next(from_device if one.is_cuda else from_host)), ready
 
-    def _laid_out(self, tensors: list[Tensor], *, pinned: bool) -> _Layout:
+    def _laid_out(self, distant: list[Tensor], near: list[Tensor]) -> _Layout:
         """Places for all of them: those of the copy before where they are as they were, which a run's are but for the first."""
+        tensors = [*distant, *near]
         like = [(one.dtype, one.shape, one.stride()) for one in tensors]
         if self._layout is None or self._layout.like != like:
-            places = _row(tensors)
-            memory = self._memory(places[-1].end if places else 0, pinned=pinned).numpy()
-            self._layout = _Layout(like, places, [place.alone(memory) for place in places])
+            places = _places(tensors)
+            memory = self._memory(_total(places), pinned=bool(distant)).numpy()
+            self._layout = _Layout(like, [place.alone(memory) for place in places], _rows(distant, places))
         return self._layout
 
     def _bring(self, distant: list[Tensor], layout: _Layout) -> Callable[[], None]:
         """Copy tensors of the device to the first places; returns when the next step may change them."""
-        copies, places, host = layout.copies, layout.places[: len(distant)], self._host
+        host, device = self._host, distant[0].device
         assert host is not None
-        device, total = distant[0].device, places[-1].end
         current, done = torch.cuda.current_stream(device), torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        flat = [_room(total, device)]
+        end = max((row.end for row in layout.rows), default=0)
+        flat = [_room(end, device) if layout.rows else None]
         if flat[0] is None:
-            for copy, one in zip(copies, distant, strict=False):
+            for copy, one in zip(layout.copies, distant, strict=False):
                 copy.copy_(one, non_blocking=True)
             done.record(current)
         else:
-            _copy([place.within(flat[0]) for place in places], distant)
+            for row in layout.rows:
+                row.pack(distant, flat[0])
             self._stream = self._stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._stream.wait_stream(current)
             with torch.cuda.stream(self._stream):
-                host[:total].copy_(flat[0], non_blocking=True)
+                host[:end].copy_(flat[0], non_blocking=True)
             done.record(self._stream)
         current.synchronize()  # so that who measures the pause measures the device's part of it
 
@@ -131,14 +151,42 @@ def _nothing() -> None:
     """The copies are there already."""
 
 
-def _row(tensors: list[Tensor]) -> list[_Place]:
-    """Places one after the other, each as dense as its tensor allows."""
-    places, start = [], 0
-    for one in tensors:
-        like = torch.empty_like(one, device="meta")  # keeps the order of strides, without gaps
-        places.append(_Place(start, like.numel() * like.element_size(), like.dtype, like.shape, like.stride()))
-        start = places[-1].end
-    return places
+def _places(tensors: list[Tensor]) -> list[_Place]:
+    """Places for all, in their order: those on the device first, type by type without gaps, each as dense as its tensor allows."""
+    groups: dict[tuple[bool, torch.dtype], list[int]] = {}
+    for number, one in enumerate(tensors):
+        groups.setdefault((not one.is_cuda, one.dtype), []).append(number)
+    places: dict[int, _Place] = {}
+    start = 0
+    for _, numbers in sorted(groups.items(), key=lambda group: group[0][0]):
+        start = -(-start // _ALIGNED) * _ALIGNED  # a whole number of elements of any type
+        for number in numbers:
+            like = torch.empty_like(tensors[number], device="meta")  # keeps the order of strides, without gaps
+            places[number] = _Place(start, like.numel() * like.element_size(), like.dtype, like.shape, like.stride())
+            start = places[number].end
+    return [places[number] for number in range(len(tensors))]
+
+
+def _total(places: list[_Place]) -> int:
+    return max((place.end for place in places), default=0)
+
+
+def _rows(tensors: list[Tensor], places: list[_Place]) -> list[_Row]:
+    """Rows of `tensors`, which lie in the first of `places`; none if one of them has gaps in its memory."""
+    if any(one.stride() != place.stride for one, place in zip(tensors, places, strict=False)):
+        return []
+    by_type: dict[torch.dtype, list[int]] = {}
+    for number, one in enumerate(tensors):
+        by_type.setdefault(one.dtype, []).append(number)
+    return [
+        _Row(places[numbers[0]].start, places[numbers[-1]].end, numbers, [_numbers(tensors[number]) for number in numbers])
+        for numbers in by_type.values()
+    ]
+
+
+def _numbers(tensor: Tensor) -> Tensor:
+    """The tensor's numbers in the order of its memory, which has no gaps."""
+    return tensor.detach().as_strided((tensor.numel(),), (1,))
 
 
 def _room(total: int, device: torch.device) -> Tensor | None:
@@ -158,7 +206,7 @@ def _copy(copies: list[Tensor], tensors: list[Tensor]) -> None:
     for copy, one in zip(copies, tensors, strict=True):
         to, of = by_type.setdefault(one.dtype, ([], []))
         to.append(copy)
-        of.append(one.detach())
+        of.append(one)
     for to, of in by_type.values():
         torch._foreach_copy_(to, of)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.tiny_training import copied, identical, tiny_trainer
 
-from ddpm_exp.checkpoints import Checkpoint, latest, load, save
+from ddpm_exp.checkpoints import Checkpoint, latest, load, save, snapshot
 from ddpm_exp.checkpoints.background import Background
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.training.state import to_checkpoint
@@ -72,6 +72,26 @@ def test_the_file_is_the_one_that_a_training_which_waits_would_write(tmp_path: P
     assert beside.tensors["channels last"].stride() == tensors["channels last"].stride()
     sizes = [len((tmp_path / name / "000000000001.pt").read_bytes()) for name in ("direct", "beside")]
     assert sizes[1] <= sizes[0], "memory that is no tensor's went into the file"
+
+
+def test_tensors_of_a_device_are_packed_type_by_type_and_those_that_moved_are_found() -> None:
+    tensors = [
+        torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last),
+        torch.arange(3),
+        torch.tensor(2.5),
+        torch.zeros(0, 3),
+        torch.randn(6, 2).T,
+        torch.ones(5, dtype=torch.bfloat16),
+    ]
+    places = snapshot._places(tensors)
+    rows = snapshot._rows(tensors, places)
+    for state in (tensors, [one * 3 for one in tensors]):  # a clone is a tensor at another address
+        flat = torch.empty(snapshot._total(places), dtype=torch.uint8)
+        for row in rows:
+            row.pack(state, flat)
+        found = [place.alone(flat.numpy()) for place in places]
+        assert identical(found, state) and [one.stride() for one in found] == [one.stride() for one in tensors]
+    assert snapshot._rows([torch.randn(8, 8)[::2, 3]], snapshot._places([torch.randn(8, 8)[::2, 3]])) == []
 
 
 def test_one_checkpoint_is_written_at_a_time_and_the_next_waits(tmp_path: Path) -> None:
