@@ -100,10 +100,10 @@ def measured(shape: Shape, images: int, dtype: torch.dtype) -> dict[str, Any] | 
 
 
 def table(results: list[Path]) -> None:
-    """The results as ddpm_exp/memory/workspaces.py reads them, in MiB."""
+    """The results as ddpm_exp/memory/workspaces.py reads them, in KiB."""
     found = {}
     for one in (one for part in results for one in json.loads(part.read_text())["convolutions"]):
-        rows = [[row["images"], *(round(row[part] / 2**20) for part in ("forward", "input", "weight"))] for row in one["rows"]]
+        rows = [[row["images"], *(round(row[part] / 2**10) for part in ("forward", "input", "weight"))] for row in one["rows"]]
         found[" ".join(map(str, (one["dtype"], *one["convolution"])))] = rows
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in found.items())
     TABLE.write_text("{" + lines + "}\n")

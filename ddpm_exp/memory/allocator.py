@@ -2,7 +2,9 @@
 
 Sizes are rounded up to 512 bytes. Up to 1 MiB, a request is served from segments of 2 MiB; larger ones, below 10 MiB, from segments
 of 20 MiB; what is larger still gets a segment of its own, rounded up to 2 MiB. A request takes the smallest free block that is
-large enough and leaves the rest as a block, unless that is too small to keep (512 bytes in small segments, 1 MiB in large ones).
+large enough, of equal ones that with the lowest address, and leaves the rest as a block, unless that is too small to keep (512 bytes
+in small segments, 1 MiB in large ones). The driver puts each new segment below the ones before (as recorded on an H100; where
+segments that were given back are taken again it chooses otherwise, which is not followed here).
 Freed blocks merge with free neighbours. Memory goes back to the device only when asked (`release`). Each stream and each captured
 graph has blocks of its own: a `pool`. (torch's notes on CUDA semantics, "Memory management".)
 """
@@ -10,6 +12,7 @@ graph has blocks of its own: a `pool`. (torch's notes on CUDA semantics, "Memory
 from __future__ import annotations
 
 import bisect
+import math
 from dataclasses import dataclass, field
 
 MIB = 1024**2
@@ -40,7 +43,7 @@ class Allocator:
     highest_reserved: int = 0
     _blocks: dict[object, _Block] = field(default_factory=dict)
     _free: dict[tuple[str, bool], list[tuple[int, int, _Block]]] = field(default_factory=dict)
-    _next_start: int = 0
+    _lowest: int = 0
 
     def allocate(self, name: object, size: int, pool: str = "") -> None:
         """A tensor of `size` bytes, known by `name` from now on. Of nothing, nothing."""
@@ -88,14 +91,14 @@ class Allocator:
 
     def _take(self, pool: tuple[str, bool], size: int) -> _Block | None:
         blocks = self._free.setdefault(pool, [])
-        place = bisect.bisect_left(blocks, (size, -1))
+        place = bisect.bisect_left(blocks, (size, -math.inf))
         return blocks.pop(place)[2] if place < len(blocks) else None
 
     def _segment(self, pool: tuple[str, bool], size: int) -> _Block:
         own = -(-size // SMALL_SEGMENT) * SMALL_SEGMENT
         total = SMALL_SEGMENT if size <= SMALL else MEDIUM_SEGMENT if size < MEDIUM else own
-        block = _Block(self._next_start, total, pool)
-        self._next_start += total + 1
+        self._lowest -= total + 1
+        block = _Block(self._lowest, total, pool)
         self.reserved += total
         self.highest_reserved = max(self.highest_reserved, self.reserved)
         return block

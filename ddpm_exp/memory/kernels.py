@@ -103,17 +103,23 @@ class _FusedAttention(torch.autograd.Function):
     """What every fused kernel keeps: queries, keys, values, the output and one number per query."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out = torch.empty_like(q)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, flash: bool) -> Tensor:
+        out, ctx.flash = torch.empty_like(q), flash
         ctx.save_for_backward(q, k, v, out, q.new_empty(q.shape[:-1], dtype=torch.float32))
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, _out, row = ctx.saved_tensors
-        torch.empty_like(row)
-        torch.empty_like(q, dtype=torch.float32)
-        return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        found = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), None
+        if not ctx.flash:  # the memory-efficient kernel's caller multiplies gradient and output first
+            product, rows = torch.empty_like(q), (torch.empty_like(row), torch.empty_like(row))
+            del product
+            torch.empty_like(q, dtype=torch.float32)
+            del rows
+        else:
+            torch.empty(q.numel() + row.numel(), dtype=torch.float32, device=q.device)
+        return found
 
 
 class OnTarget(TorchFunctionMode):
@@ -168,7 +174,8 @@ class OnTarget(TorchFunctionMode):
             elif func in _FULL:
                 args, kwargs = self._cast((args, kwargs), torch.float32)
         if func is F.scaled_dot_product_attention and self._fuses(args[0] if args else kwargs["query"]):
-            return _fused_attention(*args, **kwargs)
+            flash = self._kernels.fused_heads == 1 and self._kernels.half is not None
+            return _fused_attention(*args, flash=flash, **kwargs)
         if func is F.dropout and self._kernels.byte_masks:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
@@ -190,9 +197,9 @@ class OnTarget(TorchFunctionMode):
         return self._copies[id(tensor)]
 
 
-def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, flash: bool, **__: Any) -> Tensor:
     """`scaled_dot_product_attention` by a fused kernel; a mask or a scale changes nothing that is kept."""
-    result: Tensor = _FusedAttention.apply(query, key, value)
+    result: Tensor = _FusedAttention.apply(query, key, value, flash)
     return result
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from ddpm_exp.memory.reductions import buffer_bytes
 from ddpm_exp.memory.trace import Trace
 from ddpm_exp.memory.workspaces import Convolution, workspace
 
@@ -24,8 +26,8 @@ class Script:
     kinds: dict[int, str]
     """Term of each tensor; one that is missing is a temporary ("workspace")."""
 
-    convolutions: dict[int, Convolution]
-    """Temporaries that cuDNN takes for these."""
+    workspaces: dict[int, Callable[[int], int]]
+    """Images to bytes of the temporaries that kernels take for themselves."""
 
     libraries: dict[int, str]
     """What takes a workspace of its own, to keep, before the event of this index."""
@@ -42,14 +44,23 @@ class Script:
             slope = 0 if low < 0 else (high - low) // (many - few)
             events.append((tensor, DEATH if low < 0 else low - few * slope, slope))
         starts = tuple(sorted((start, name) for name, start in first.starts.items()))
-        return cls(tuple(events), starts, first.kinds, first.convolutions, {at: name for name, at in first.libraries.items()})
+        workspaces = {tensor: _bytes_of(tensor, first, second, images) for tensor in first.workspaces}
+        return cls(tuple(events), starts, first.kinds, workspaces, {at: name for name, at in first.libraries.items()})
 
     def at(self, images: int) -> Iterator[tuple[int, int]]:
         """(tensor, bytes) at a birth, (tensor, `DEATH`) at a death, for `images`."""
         for tensor, fixed, slope in self.events:
             if fixed == DEATH:
                 yield tensor, DEATH
-            elif tensor in self.convolutions:
-                yield tensor, workspace(self.convolutions[tensor], images)
+            elif tensor in self.workspaces:
+                yield tensor, self.workspaces[tensor](images)
             else:
                 yield tensor, max(0, fixed + images * slope)
+
+
+def _bytes_of(tensor: int, first: Trace, second: Trace, images: tuple[int, int]) -> Callable[[int], int]:
+    few, many = images
+    purpose, again = first.workspaces[tensor], second.workspaces[tensor]
+    if isinstance(purpose, Convolution) or isinstance(again, Convolution):
+        return partial(workspace, purpose)
+    return lambda count: buffer_bytes(purpose.scaled(again, (count - few) / (many - few)))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ddpm_exp.diffusion.draws import normal
 from ddpm_exp.evaluation.captured import with_half_weights
 from ddpm_exp.memory.kernels import Kernels, OnTarget
-from ddpm_exp.memory.trace import Recorder, Trace, without_collector
+from ddpm_exp.memory.trace import Recorder, Trace, is_whole, without_collector
 from ddpm_exp.models.build import build_network
 from ddpm_exp.models.dropout import share_keys
 from ddpm_exp.models.group_norm import fuse
@@ -28,6 +28,9 @@ _COPIED = {
     torch.ops.aten.native_group_norm_backward.default: (0, 1),
 }
 """Positions of the arguments whose layout an operation changes for itself: inputs, and in the backward pass gradients."""
+
+_DENSE = (torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.upsample_nearest2d_backward.default)
+"""Backward passes that want their gradient without gaps."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,10 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[
 
 def _recorder(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ()) -> Recorder:
     known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None), *more]
-    hidden = _layout_copies if setting.kernels.layout_copies else lambda func, args: 0
+    copies = setting.kernels.layout_copies
     return Recorder(
         known,
-        hidden,
+        lambda func, args: (_layout_copies(func, args) if copies else 0) + _dense_copy(func, args),
         channels_last=setting.kernels.fused_norms and setting.family == "image",
         workspaces=setting.kernels.byte_masks,
     )
@@ -170,6 +173,11 @@ def _recorder(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ())
 def _layout_copies(func: Any, args: tuple[Any, ...]) -> int:
     """Bytes of the inputs that an operation copies into its own memory format while it runs (see `Kernels.layout_copies`)."""
     return sum(_bytes(args[index]) for index in _COPIED.get(func, ()))
+
+
+def _dense_copy(func: Any, args: tuple[Any, ...]) -> int:
+    """Bytes of a gradient with gaps, such as a part of a concatenated one, which some operations copy first."""
+    return _bytes(args[0]) if func in _DENSE and not is_whole(args[0]) else 0
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from ddpm_exp.memory.reductions import Reduction, reductions_of
 from ddpm_exp.memory.workspaces import Convolution, convolutions_of
 
 Event = tuple[int, int]
@@ -28,8 +29,8 @@ class Trace:
     starts: dict[str, int] = field(default_factory=dict)
     """Index of the first event of each phase."""
     kinds: dict[int, str] = field(default_factory=dict)
-    convolutions: dict[int, Convolution] = field(default_factory=dict)
-    """Temporaries whose size is no straight line in the number of images: workspaces."""
+    workspaces: dict[int, Convolution | Reduction] = field(default_factory=dict)
+    """Temporaries whose size is no straight line in the number of images, and what they are for."""
     libraries: dict[str, int] = field(default_factory=dict)
     """Index of the event before which a library is first called that keeps a workspace from then on: cuBLAS by a product, cuBLASLt
     by one with a bias."""
@@ -45,7 +46,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     `known` are tensors that exist already (weights): neither they nor their views are noted.
     `hidden(op, arguments)` gives the bytes that an operation's kernel needs only while it runs. `channels_last`: convolutions
-    answer channels-last, as on CUDA; on meta tensors they never do. `workspaces`: the convolutions are noted too.
+    answer channels-last, as on CUDA; on meta tensors they never do. `workspaces`: what kernels of CUDA take for themselves is noted
+    too, which is nothing yet: its size is told by what it is for.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         recomputing = self._phase == "backward" and torch.is_grad_enabled()
-        if func is torch.ops.aten.add.Tensor and self._phase == "backward" and not recomputing and _same_shape(args):
-            # Autograd sums the gradients of a tensor with two uses in place, but under a dispatch mode it does not.
+        adds = func is torch.ops.aten.add.Tensor and self._phase == "backward" and not recomputing
+        if adds and _same_shape(args) and is_whole(args[0]):
+            # Autograd adds a gradient to the one before it in place, unless that is a part of another tensor; but under a dispatch
+            # mode it never does.
             return args[0]
         if func in _LIBRARIES:
             self.trace.libraries.setdefault(_LIBRARIES[func], len(self.trace.events))
@@ -88,8 +92,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == "meta":
                 self._note(tensor, "activations" if recomputing else None)
-        for convolution in convolutions_of(func, args) if self._workspaces else ():
-            self.trace.convolutions[self._count] = convolution
+        purposes: list[Convolution | Reduction] = []
+        if self._workspaces:
+            purposes = [*convolutions_of(func, args), *reductions_of(func, args)]
+        for purpose in purposes:
+            self.trace.workspaces[self._count] = purpose
             self.trace.events += [(self._count, 0), (self._count, -1)]
             self._count += 1
         temporary = self._hidden(func, args)
@@ -128,6 +135,11 @@ def _as_channels_last(answer: Tensor) -> Tensor:
     if answer.dim() != 4:
         return answer
     return torch.empty(answer.shape, dtype=answer.dtype, device=answer.device, memory_format=torch.channels_last)
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether it is all of its memory, and not a part of another tensor."""
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
 
 
 def _same_shape(args: tuple[Any, ...]) -> bool:

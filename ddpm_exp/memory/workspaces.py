@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ddpm_exp.memory.terms import MIB
 
+KIB = 1024
 _TABLE = Path(__file__).with_name("convolutions_h100.json")
 _FORWARD, _BACKWARD = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
 
@@ -64,9 +64,9 @@ def workspace(convolution: Convolution, images: int) -> int:
     below = max((row for row in rows if row[0] <= images), default=rows[0])
     above = min((row for row in rows if row[0] >= images), default=below)
     if below is above or images < below[0]:
-        return int(below[column] / below[0] * images * scale * MIB)
+        return int(below[column] / below[0] * images * scale * KIB)
     share = (images - below[0]) / (above[0] - below[0])
-    return int((below[column] + share * (above[column] - below[column])) * scale * MIB)
+    return int((below[column] + share * (above[column] - below[column])) * scale * KIB)
 
 
 @lru_cache(maxsize=4096)
@@ -93,7 +93,7 @@ def _moved(convolution: Convolution) -> int:
 
 @lru_cache(maxsize=1)
 def _table() -> dict[Convolution, list[list[int]]]:
-    """Rows of [images, MiB forward, MiB for the input's gradient, MiB for the weight's]."""
+    """Rows of [images, KiB forward, KiB for the input's gradient, KiB for the weight's]."""
     found: dict[str, list[list[int]]] = json.loads(_TABLE.read_text(encoding="utf-8"))
     kept = {}
     for name, rows in found.items():
