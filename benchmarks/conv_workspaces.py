@@ -3,8 +3,8 @@
     python benchmarks/conv_workspaces.py --out benchmarks/results/conv_workspaces_h100.json
     python benchmarks/conv_workspaces.py --table benchmarks/results/conv_workspaces_h100_*.json    # to what the package reads
 
-Every convolution of the networks in memory_cases.py, channels-last, with several numbers of images: the highest that torch
-allocated during the forward pass and each half of the backward pass, beyond inputs and answers.
+Every convolution of the networks in memory_cases.py, channels-last, with several numbers of images: the highest that was
+asked of torch during the forward pass and each half of the backward pass, beyond inputs and answers.
 """
 
 from __future__ import annotations
@@ -67,15 +67,14 @@ def shapes() -> list[Shape]:
 
 
 def taken(work: Callable[[], Any]) -> int:
-    """Bytes that `work` allocates beyond what it gives back."""
+    """Bytes that `work` asks for beyond what it gives back."""
     torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     answer = work()
     torch.cuda.synchronize()
-    kept = torch.cuda.memory_allocated() - before
+    found = torch.cuda.memory_stats()
     del answer
-    return torch.cuda.max_memory_allocated() - before - kept
+    return int(found["requested_bytes.all.peak"] - found["requested_bytes.all.current"])
 
 
 def measured(shape: Shape, images: int, dtype: torch.dtype) -> dict[str, Any] | None:

@@ -34,6 +34,10 @@ NETWORKS = {
     "DiT-S/2": DiT(patch=2),
     "DiT-B/4": DiT(width=768, heads=12),
     "MLP": MLP(hidden_dim=1024, layers=6),
+    "unseen U-Net": UNet(base_channels=80, multipliers=(1, 2, 3), attention_resolutions=(32, 16), groups=16, heads=2, dropout=0.1),
+    "unseen DiT": DiT(width=512, depth=9, heads=8, patch=4, dropout=0.1),
+    "unseen MLP": MLP(hidden_dim=640, layers=9),
+    "unseen encoder-decoder": EncoderDecoder(hidden_dim=160),
 }
 
 
@@ -55,12 +59,16 @@ class Case:
     @property
     def name(self) -> str:
         """What distinguishes it."""
-        words = [self.network, f"{self.size}x{self.size}" if self.network != "MLP" else "rows", self.precision]
+        words = [self.network, "rows" if self._rows else f"{self.size}x{self.size}", self.precision]
         words.append(f"{self.micro_batch} x {self.accumulation}")
         changes = {**self.model, **self.training, **self.hardware}
         words += [f"{name}={value}" for name, value in changes.items()]
         words += ["classes"] * self.labelled + [f"guidance {self.guidance:g}"] * (self.guidance != 1)
         return ", ".join(words)
+
+    @property
+    def _rows(self) -> bool:
+        return NETWORKS[self.network].kind == "mlp"
 
     @property
     def experiment(self) -> Experiment:
@@ -69,7 +77,7 @@ class Case:
         data = {28: FashionMNIST(image_size=28), 32: CIFAR10()}.get(self.size, folder)
         images = self.micro_batch * self.accumulation
         return Experiment(
-            data=Gaussians() if self.network == "MLP" else data,
+            data=Gaussians() if self._rows else data,
             condition=ClassLabels() if self.labelled else Unconditional(),
             model=NETWORKS[self.network].but(**self.model),
             training=Training(images_per_step=images, precision=self.precision, warmup="0 images", **self.training),
@@ -131,4 +139,21 @@ def _cases() -> Iterator[Case]:
     yield Case("small U-Net", 128, hardware={"compile": True, "fused_kernels": False})
 
 
-CASES = tuple(_cases())
+def _unseen() -> Iterator[Case]:
+    """Estimated before they were measured for the first time, by estimates that were made with none of them."""
+    for precision in ("bf16", "fp16", "fp32"):
+        yield Case("unseen U-Net", 24, precision, size=64)
+        yield Case("unseen DiT", 48, precision, size=64)
+    yield Case("unseen U-Net", 12, size=64, accumulation=3, model={"checkpointing": True})
+    yield Case("unseen U-Net", 40, size=64, hardware={"fused_kernels": False})
+    yield Case("unseen U-Net", 96, training={"optimizer": "muon"})
+    yield Case("unseen DiT", 300, size=64, model={"checkpointing": True})
+    yield Case("unseen MLP", 3000)
+    yield Case("unseen encoder-decoder", 200, size=28, labelled=True, guidance=2.0)
+    yield Case("unseen encoder-decoder", 100, "fp32")
+    yield Case("DDPM U-Net", 96)
+    yield Case("DDPM U-Net", 24, "fp16", accumulation=2)
+    yield Case("U-Net for 28x28", 96, "fp32", size=28, labelled=True)
+
+
+CASES = (*_cases(), *_unseen())

@@ -196,7 +196,8 @@ def joined(estimated: dict[str, Any], found: dict[str, Any]) -> list[dict[str, A
     about = {"experiment": found["experiment"], "parameters": found["parameters"]}
     records = []
     for mode, predicted_bytes in (("training", estimated.get("training_bytes")), ("drawing", estimated.get("sampling_bytes"))):
-        records.append({**about, "mode": mode, "predicted_bytes": predicted_bytes, **found[mode]})
+        before = {"predicted_before_bytes": predicted_bytes} if predicted_bytes else {}
+        records.append({**about, "mode": mode, **before, "predicted_bytes": predicted_bytes, **found[mode]})
     return records
 
 

@@ -2,8 +2,8 @@
 
 Sizes are rounded up to 512 bytes. Up to 1 MiB, a request is served from segments of 2 MiB; larger ones, below 10 MiB, from segments
 of 20 MiB; what is larger still gets a segment of its own, rounded up to 2 MiB. A request takes the smallest free block that is
-large enough, of equal ones that with the lowest address, and leaves the rest as a block, unless that is too small to keep (512 bytes
-in small segments, 1 MiB in large ones). The driver puts each new segment below the ones before (as recorded on an H100; where
+large enough, of equal ones that with the lowest address, and leaves the rest as a block, unless that is too small to keep (512
+bytes in small segments, 1 MiB in large ones). The driver puts each new segment below the ones before (as recorded on an H100; where
 segments that were given back are taken again it chooses otherwise, which is not followed here).
 Freed blocks merge with free neighbours. Memory goes back to the device only when asked (`release`). Each stream and each captured
 graph has blocks of its own: a `pool`. (torch's notes on CUDA semantics, "Memory management".)

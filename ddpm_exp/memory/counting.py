@@ -119,7 +119,7 @@ def _count(key: _NetworkKey, kernels: Kernels, kind: Pass, network_of: _Network)
     network.to(memory_format=torch.channels_last)
     for weight in network.parameters():
         weight.grad = torch.empty_like(weight) if training else None
-    counter = KernelCounter(kernels.layout_copies)
+    counter = KernelCounter(kernels.channels_last and not kernels.fused_norms)
     target = CountedTarget(kernels, network, counter)
     x, c_noise, condition = _batch(key)
     if x.dim() == 4:

@@ -31,7 +31,10 @@ UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.1, "other GPUs, 16 bits": 0.2, "c
 """Relative; `docs/memory.md` shows what it comes from. What cuDNN takes for fp32 convolutions was measured on an H100 only."""
 
 CONTEXT = {"cuda": 848 * MIB, "cpu": 700 * MIB}
-"""CUDA context and libraries: 839 to 849 MiB measured on an H100. CPU: a process that has imported torch and this package."""
+"""CUDA context and libraries: 821 to 869 MiB measured on an H100. CPU: a process that has imported torch and this package."""
+
+GRAPHS = 76 * MIB
+"""What of the context the first captured graph takes (measured on an H100)."""
 
 CUBLAS_WORKSPACE = 32 * MIB
 """What cuBLAS takes once on Hopper (8 MiB before), per stream."""
@@ -99,8 +102,9 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
         captured=experiment.hardware.cuda_graph,
         accumulates=micro_batch * experiment.hardware.devices < experiment.training.images_per_step,
     )
+    context = CONTEXT["cuda"] - (0 if experiment.hardware.cuda_graph else GRAPHS)
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
-    batch, fewest, limit = SAMPLING_BATCH["cuda"], min(FEWEST_SAMPLED, micro_batch), budget(experiment, gpu) - CONTEXT["cuda"]
+    batch, fewest, limit = SAMPLING_BATCH["cuda"], min(FEWEST_SAMPLED, micro_batch), budget(experiment, gpu) - context
     while (found := peaks(setting, process, micro_batch, batch, copies)).drawing > limit and batch > fewest:
         batch //= 2
     moment, living = alive(setting, micro_batch)
@@ -108,10 +112,10 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
     terms["autocast copies"] += sum(process.half)
     terms["workspace"] += 2 * library_bytes(gpu) - CUBLAS_WORKSPACE
     terms["fragmentation"] = max(0, found.training - sum(terms.values()))
-    terms["context"] = CONTEXT["cuda"]
+    terms["context"] = context
     return Estimate(
         terms=terms,
-        sampling_bytes=found.drawing + CONTEXT["cuda"],
+        sampling_bytes=found.drawing + context,
         sampling_batch=batch,
         moment=moment,
         uncertainty=_uncertainty(gpu, precision, spread=False),

@@ -27,7 +27,7 @@ _COPIED = {
     torch.ops.aten.convolution.default: (0,),
     torch.ops.aten.convolution_backward.default: (0, 1),
 }
-"""Arguments that a kernel of its own brings into another layout first (see `Kernels.layout_copies`)."""
+"""Arguments that a kernel of its own brings into another layout first (see `Kernels.channels_last`)."""
 
 _TWICE = {
     torch.ops.aten.native_group_norm.default: (0,),

@@ -55,8 +55,9 @@ class Kernels:
     byte_masks: bool
     """Dropout masks of one byte (CUDA); a CPU keeps them in the activations' type."""
 
-    layout_copies: bool
-    """Networks run channels-last, but CUDA's own GroupNorm works channels-first: it and convolutions copy their inputs."""
+    channels_last: bool
+    """Networks for images run channels-last (CUDA). What is not, convolutions copy first; torch's own GroupNorm works
+    channels-first and answers so."""
 
     fused_norms: bool = False
     """GroupNorm and what surrounds it by this package's kernels, which stay channels-last and keep no float32 copies."""
@@ -76,7 +77,7 @@ def kernels_of(gpu: Gpu, precision: Precision, *, fused_norms: bool = False) -> 
         half=half,
         fused_heads=_fused_heads(gpu, precision),
         byte_masks=cuda,
-        layout_copies=cuda and not fused,
+        channels_last=cuda,
         fused_norms=fused,
     )
 
@@ -176,6 +177,8 @@ class OnTarget(TorchFunctionMode):
         if func is F.scaled_dot_product_attention and self._fuses(args[0] if args else kwargs["query"]):
             flash = self._kernels.fused_heads == 1 and self._kernels.half is not None
             return _fused_attention(*args, flash=flash, **kwargs)
+        if func is F.group_norm and self._kernels.channels_last:
+            return func(args[0].contiguous(), *args[1:], **kwargs)  # torch 2.11 does so on CUDA, and keeps the copy
         if func is F.dropout and self._kernels.byte_masks:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)

@@ -16,6 +16,8 @@ GRAPH = "graph"
 DRAWN = "drawn graph"
 """Pools of the captured step and of the captured drawing."""
 
+CUBLASLT_WORKSPACE = 2**20
+
 
 @dataclass(frozen=True)
 class Process:
@@ -34,12 +36,12 @@ class Process:
     moments: tuple[int, ...]
     """What the optimizer keeps, tensor by tensor."""
 
-    optimizer_step: int
-    """What the optimizer takes during its step."""
+    update: tuple[tuple[int, int], ...]
+    """Births and deaths of what the optimizer takes during its step, as in a `Script`."""
 
     data: int
     workspace_bytes: int
-    """Workspace that cuBLAS takes once per stream."""
+    """Workspace that cuBLAS takes once per stream and thread."""
 
     captured: bool
     accumulates: bool
@@ -65,24 +67,24 @@ class Replay:
 
     def __init__(self, process: Process) -> None:
         self._process, self._memory = process, Allocator()
-        self._libraries: set[tuple[str, str]] = set()
+        self._stepped = False
+        self._libraries: set[tuple[str, str, str]] = set()
         self._build()
 
     def train(self, script: Script, images: int) -> Reserved:
         """Steps with `images` at once."""
         process, memory = self._process, self._memory
         if not process.captured:
-            self._events(script, images, "")
-            self._optimize()
-            self._events(script, images, "")
+            for _ in range(2):
+                self._events(script, images, "")
+                self._optimize()
             return self._highest()
         self._events(script, images, "side")
         if not process.accumulates:
             self._optimize()
         memory.release()
         self._events(script, images, GRAPH)
-        if process.accumulates:
-            self._optimize()
+        self._optimize()
         return self._highest()
 
     def draw(self, script: Script, images: int, together: int) -> Reserved:
@@ -115,9 +117,15 @@ class Replay:
             self._all(f"average {average}", process.weights)
 
     def _optimize(self) -> None:
-        self._all("moment", self._process.moments)
-        self._memory.allocate("update", self._process.optimizer_step)
-        self._memory.free("update")
+        """Op by op, on the program's stream."""
+        if not self._stepped:
+            self._all("moment", self._process.moments)
+        self._stepped = True
+        for tensor, size in self._process.update:
+            if size == DEATH:
+                self._memory.free(("update", tensor))
+            else:
+                self._memory.allocate(("update", tensor), size)
 
     def _copy_network(self) -> None:
         """All weights again, of which some are then replaced by 16-bit ones, one after the other."""
@@ -132,14 +140,16 @@ class Replay:
             self._memory.allocate((name, number), size)
 
     def _events(self, script: Script, images: int, pool: str) -> None:
-        """The step. A library's workspace is of a stream and stays: a captured step finds that of the step before."""
+        """The step. A library's workspace is of a stream and a thread and stays: a captured step finds that of the step before."""
         memory = self._memory
         stream = {GRAPH: "side", DRAWN: "drawing"}.get(pool, pool)
         for index, (tensor, size) in enumerate(script.at(images)):
-            library = script.libraries.get(index)
-            if library is not None and (stream, library) not in self._libraries:
-                self._libraries.add((stream, library))
-                memory.allocate((stream, library), self._process.workspace_bytes, pool)
+            for thread, library in script.libraries.get(index, ()):
+                owner = (stream, thread, library)
+                if owner not in self._libraries:
+                    self._libraries.add(owner)
+                    size = self._process.workspace_bytes if library == "cublas" else CUBLASLT_WORKSPACE
+                    memory.allocate(owner, size, pool)
             if size == DEATH:
                 memory.free((pool, tensor))
             else:

@@ -11,13 +11,9 @@ from torch import Tensor
 from ddpm_exp.memory.replay import Process, Replay
 from ddpm_exp.memory.script import DEATH, Script
 from ddpm_exp.memory.step import Setting, meta_network, sampling_trace, training_trace
+from ddpm_exp.memory.update import update_events
 from ddpm_exp.models.half import cast_by_autocast
-from ddpm_exp.training.optimizer import moments, step_bytes
-
-UNEXPLAINED = {"16 bits": 0.0, "16 bits, checkpointing": 0.0, "tokens": 0.0, "": 0.0}
-"""Share of a step's own tensors that was reserved beyond the replay's, on an H100 (benchmarks/memory_truth.py): in 16 bits, and
-for networks of tokens in fp32. fp32 U-Nets are met to 0.1 %; what differs elsewhere is the order of some allocations, since what is
-allocated is met to 1 %."""
+from ddpm_exp.training.optimizer import moments
 
 _TERMS = ("activations", "autocast copies", "data", "workspace")
 
@@ -45,7 +41,7 @@ def process_of(
         half=tuple(_bytes(part) // 2 if id(part) in low else 0 for part in parts),
         averages=averages,
         moments=moments(optimizer, network),
-        optimizer_step=step_bytes(optimizer, network),
+        update=update_events(setting, optimizer),
         data=data,
         workspace_bytes=library,
         captured=captured,
@@ -87,14 +83,7 @@ def _at(setting: Setting, process: Process, images: int, drawn: int, copies: int
     training = replay.train(_training(setting), images).reserved
     sampled = replace(setting, weights_once=setting.weights_once and process.captured)
     drawing = replay.draw(_sampling(sampled), drawn * copies, drawn).reserved
-    more = int(UNEXPLAINED[_kind(setting)] * sum(size for _, size in alive(setting, images)[1]))
-    return Peaks(training + more, drawing + more)
-
-
-def _kind(setting: Setting) -> str:
-    if setting.kernels.half is not None and (setting.kernels.fused_norms or setting.model.kind in ("dit", "mlp")):
-        return "16 bits, checkpointing" if setting.model.checkpointing else "16 bits"
-    return "tokens" if setting.model.kind == "dit" else ""
+    return Peaks(training, drawing)
 
 
 @lru_cache(maxsize=4096)

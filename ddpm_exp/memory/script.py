@@ -29,8 +29,8 @@ class Script:
     workspaces: dict[int, Callable[[int], int]]
     """Images to bytes of the temporaries that kernels take for themselves."""
 
-    libraries: dict[int, str]
-    """What takes a workspace of its own, to keep, before the event of this index."""
+    libraries: dict[int, list[tuple[str, str]]]
+    """Thread and library that take a workspace of their own, to keep, before the event of this index."""
 
     @classmethod
     def of(cls, trace_of: Callable[[int], Trace], images: tuple[int, int] = (2, 4)) -> Script:
@@ -44,8 +44,11 @@ class Script:
             slope = 0 if low < 0 else (high - low) // (many - few)
             events.append((tensor, DEATH if low < 0 else low - few * slope, slope))
         starts = tuple(sorted((start, name) for name, start in first.starts.items()))
+        libraries: dict[int, list[tuple[str, str]]] = {}
+        for caller, at in first.libraries.items():
+            libraries.setdefault(at, []).append(caller)
         workspaces = {tensor: _bytes_of(tensor, first, second, images) for tensor in first.workspaces}
-        return cls(tuple(events), starts, first.kinds, workspaces, {at: name for name, at in first.libraries.items()})
+        return cls(tuple(events), starts, first.kinds, workspaces, libraries)
 
     def at(self, images: int) -> Iterator[tuple[int, int]]:
         """(tensor, bytes) at a birth, (tensor, `DEATH`) at a death, for `images`."""

@@ -21,13 +21,12 @@ from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.model import Model
 from ddpm_exp.training.half_weights import HalfWeights
 
-_COPIED = {
-    torch.ops.aten.convolution.default: (0,),
-    torch.ops.aten.convolution_backward.default: (0, 1),
-    torch.ops.aten.native_group_norm.default: (0,),
-    torch.ops.aten.native_group_norm_backward.default: (0, 1),
+_RELAID = {
+    torch.ops.aten.convolution.default: ((0,), torch.channels_last),
+    torch.ops.aten.convolution_backward.default: ((1, 0), torch.channels_last),
+    torch.ops.aten.native_group_norm_backward.default: ((0,), torch.contiguous_format),
 }
-"""Positions of the arguments whose layout an operation changes for itself: inputs, and in the backward pass gradients."""
+"""Positions of the arguments that are copied if they are not in this layout: inputs, and in the backward pass gradients."""
 
 _DENSE = (torch.ops.aten.native_layer_norm_backward.default, torch.ops.aten.upsample_nearest2d_backward.default)
 """Backward passes that want their gradient without gaps."""
@@ -72,7 +71,7 @@ def meta_network(setting: Setting) -> nn.Module:
             timesteps=setting.timesteps,
             family=setting.family,
         )
-    if setting.kernels.fused_norms and setting.family == "image":
+    if setting.kernels.channels_last and setting.family == "image":
         network = network.to(memory_format=torch.channels_last)
     fuse(network, setting.kernels.fused_norms)
     return network
@@ -136,13 +135,13 @@ def _noised(setting: Setting, x0: Tensor, eps: Tensor, times: Tensor) -> Tensor:
     eps.copy_(normal(0, "noise", torch.empty(len(x0), dtype=torch.int64, device="meta"), setting.shape))
     factor = times.view(-1, *[1] * (x0.dim() - 1))
     x = x0 * factor + eps * factor
-    return x.to(memory_format=torch.channels_last) if setting.kernels.fused_norms and x.dim() == 4 else x
+    return x.to(memory_format=torch.channels_last) if setting.kernels.channels_last and x.dim() == 4 else x
 
 
 def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
     def empty(*shape: int) -> Tensor:
         # On a GPU the weights make the first convolution's answer channels-last; on meta tensors its input has to.
-        last = setting.kernels.fused_norms and len(shape) == 3
+        last = setting.kernels.channels_last and len(shape) == 3
         layout = torch.channels_last if last else torch.contiguous_format
         return torch.empty((images, *shape), device="meta", memory_format=layout)
 
@@ -161,23 +160,31 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[
 
 def _recorder(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ()) -> Recorder:
     known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None), *more]
-    copies = setting.kernels.layout_copies
+    last = setting.kernels.channels_last and setting.family == "image"
     return Recorder(
         known,
-        lambda func, args: (_layout_copies(func, args) if copies else 0) + _dense_copy(func, args),
-        channels_last=setting.kernels.fused_norms and setting.family == "image",
+        channels_last=last,
         workspaces=setting.kernels.byte_masks,
+        copied_before=_layout_copies if last else _nothing,
+        copied_after=_dense_copy if setting.kernels.byte_masks else _nothing,
     )
 
 
-def _layout_copies(func: Any, args: tuple[Any, ...]) -> int:
-    """Bytes of the inputs that an operation copies into its own memory format while it runs (see `Kernels.layout_copies`)."""
-    return sum(_bytes(args[index]) for index in _COPIED.get(func, ()))
+def _layout_copies(func: Any, args: tuple[Any, ...]) -> tuple[int, ...]:
+    """Bytes of the inputs that an operation copies into its own memory format while it runs (see `Kernels.channels_last`)."""
+    positions, layout = _RELAID.get(func, ((), torch.channels_last))
+    images = (args[index] for index in positions if args[index].dim() == 4)
+    return tuple(_bytes(image) for image in images if not image.is_contiguous(memory_format=layout))
 
 
-def _dense_copy(func: Any, args: tuple[Any, ...]) -> int:
-    """Bytes of a gradient with gaps, such as a part of a concatenated one, which some operations copy first."""
-    return _bytes(args[0]) if func in _DENSE and not is_whole(args[0]) else 0
+def _dense_copy(func: Any, args: tuple[Any, ...]) -> tuple[int, ...]:
+    """Bytes of a gradient with gaps, such as a part of a concatenated one, which some operations copy once they have their answer's
+    memory."""
+    return (_bytes(args[0]),) if func in _DENSE and not is_whole(args[0]) else ()
+
+
+def _nothing(func: Any, args: tuple[Any, ...]) -> tuple[int, ...]:
+    return ()
 
 
 def _bytes(tensor: Tensor) -> int:

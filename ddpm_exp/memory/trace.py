@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from ddpm_exp.memory.workspaces import Convolution, convolutions_of
 Event = tuple[int, int]
 """(tensor, bytes) at a birth, (tensor, -1) at a death."""
 
+Copied = Callable[[Any, tuple[Any, ...]], tuple[int, ...]]
+"""An operation and its arguments to bytes of copies that its kernel makes for itself."""
+
 
 @dataclass
 class Trace:
@@ -29,12 +33,12 @@ class Trace:
     starts: dict[str, int] = field(default_factory=dict)
     """Index of the first event of each phase."""
     kinds: dict[int, str] = field(default_factory=dict)
+    """Term of each tensor; one that is missing is a temporary of its moment ("workspace")."""
     workspaces: dict[int, Convolution | Reduction] = field(default_factory=dict)
     """Temporaries whose size is no straight line in the number of images, and what they are for."""
-    libraries: dict[str, int] = field(default_factory=dict)
-    """Index of the event before which a library is first called that keeps a workspace from then on: cuBLAS by a product, cuBLASLt
-    by one with a bias."""
-    """Term of each tensor; one that is missing is a temporary of its moment ("workspace")."""
+    libraries: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By thread (of the program, or autograd's, which runs the backward pass) and library, which keeps a workspace for each: the
+    event before which it is called first. A product calls cuBLAS; one with a bias cuBLASLt too."""
 
     def shape(self) -> tuple[Any, ...]:
         """What must agree between two batch sizes for sizes to be compared event by event."""
@@ -45,18 +49,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, notes each new meta storage and the moment that its last owner lets it go.
 
     `known` are tensors that exist already (weights): neither they nor their views are noted.
-    `hidden(op, arguments)` gives the bytes that an operation's kernel needs only while it runs. `channels_last`: convolutions
-    answer channels-last, as on CUDA; on meta tensors they never do. `workspaces`: what kernels of CUDA take for themselves is noted
+    `copied_before(op, arguments)` gives the bytes of each copy that an operation makes before it has its answer's memory, and keeps
+    while it runs; `copied_after` those that it makes then. `channels_last`: the network runs so, and operations answer in the
+    layout that they have on CUDA. `workspaces`: what kernels of CUDA take for themselves is noted
     too, which is nothing yet: its size is told by what it is for.
     """
 
     def __init__(
-        self, known: Iterable[Tensor], hidden: Callable[[Any, tuple[Any, ...]], int], *, channels_last: bool, workspaces: bool
+        self,
+        known: Iterable[Tensor],
+        *,
+        channels_last: bool,
+        workspaces: bool,
+        copied_before: Copied = lambda func, args: (),
+        copied_after: Copied = lambda func, args: (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._known = {tensor.untyped_storage()._cdata for tensor in known}
-        self._hidden, self._channels_last, self._workspaces = hidden, channels_last, workspaces
+        self._before, self._after = copied_before, copied_after
+        self._channels_last, self._workspaces = channels_last, workspaces
         self._tensor_of: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[Any]] = {}
         self._count = 0
@@ -84,11 +96,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # Autograd adds a gradient to the one before it in place, unless that is a part of another tensor; but under a dispatch
             # mode it never does.
             return args[0]
-        if func in _LIBRARIES:
-            self.trace.libraries.setdefault(_LIBRARIES[func], len(self.trace.events))
+        for library in _LIBRARIES.get(func, ()):
+            thread = "autograd" if self._phase == "backward" else "program"
+            self.trace.libraries.setdefault((thread, library), len(self.trace.events))
+        copies = [self._born(size) for size in self._before(func, args)]
         result = func(*args, **(kwargs or {}))
-        if self._channels_last and func in _CONVOLUTIONS:
-            result = tree_map_only(Tensor, _as_channels_last, result)
+        if self._channels_last and func in _LAYOUTS:
+            result = tree_map_only(Tensor, partial(_in_layout, _LAYOUTS[func]), result)
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.device.type == "meta":
                 self._note(tensor, "activations" if recomputing else None)
@@ -96,23 +110,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._workspaces:
             purposes = [*convolutions_of(func, args), *reductions_of(func, args)]
         for purpose in purposes:
-            self.trace.workspaces[self._count] = purpose
-            self.trace.events += [(self._count, 0), (self._count, -1)]
-            self._count += 1
-        temporary = self._hidden(func, args)
-        if temporary:
-            self.trace.events += [(self._count, temporary), (self._count, -1)]
-            self._count += 1
+            number = self._born(0)
+            self.trace.workspaces[number] = purpose
+            self.trace.events.append((number, -1))
+        copies += [self._born(size) for size in self._after(func, args)]
+        self.trace.events += [(copy, -1) for copy in copies]
         return result
+
+    def _born(self, size: int) -> int:
+        number, self._count = self._count, self._count + 1
+        self.trace.events.append((number, size))
+        return number
 
     def _note(self, tensor: Tensor, kind: str | None) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._known or key in self._tensor_of:
             return
-        number, self._count = self._count, self._count + 1
-        self._tensor_of[key] = number
-        self.trace.events.append((number, storage.nbytes()))
+        number = self._tensor_of[key] = self._born(storage.nbytes())
         if kind:
             self.trace.kinds[number] = kind
 
@@ -124,17 +139,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _LIBRARIES = {
-    torch.ops.aten.addmm.default: "cublaslt",
-    torch.ops.aten.mm.default: "cublas",
-    torch.ops.aten.bmm.default: "cublas",
+    torch.ops.aten.addmm.default: ("cublas", "cublaslt"),
+    torch.ops.aten.mm.default: ("cublas",),
+    torch.ops.aten.bmm.default: ("cublas",),
 }
-_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+_LAYOUTS = {
+    torch.ops.aten.convolution.default: torch.channels_last,
+    torch.ops.aten.convolution_backward.default: torch.channels_last,
+    torch.ops.aten.native_group_norm_backward.default: torch.contiguous_format,
+}
+"""How CUDA's kernels answer in a network that runs channels-last; on meta tensors it may be otherwise."""
 
 
-def _as_channels_last(answer: Tensor) -> Tensor:
+def _in_layout(layout: torch.memory_format, answer: Tensor) -> Tensor:
     if answer.dim() != 4:
         return answer
-    return torch.empty(answer.shape, dtype=answer.dtype, device=answer.device, memory_format=torch.channels_last)
+    return torch.empty(answer.shape, dtype=answer.dtype, device=answer.device, memory_format=layout)
 
 
 def is_whole(tensor: Tensor) -> bool:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-
 KIB = 1024
 _TABLE = Path(__file__).with_name("convolutions_h100.json")
 _FORWARD, _BACKWARD = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ddpm_exp.memory.estimate import budget, estimate
 from ddpm_exp.memory.plan import plan_table
-from ddpm_exp.memory.terms import Estimate
+from ddpm_exp.memory.terms import MIB, Estimate
 from ddpm_exp.spec.data import ImageFolder
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.experiment import Experiment
@@ -123,8 +123,8 @@ def test_accumulation_adds_at_most_the_gradients_whatever_its_count(
         for step in steps
     )
     gradients = needs(experiment(kind), gpu, precision, micro).terms["gradients"]
-    # Reserved beyond what is in use: at most a quarter more.
-    assert 0 <= twice - once <= 1.25 * gradients
+    # Reserved beyond what is in use: at most a quarter more; a segment less where moments come to lie elsewhere.
+    assert -2 * MIB <= twice - once <= 1.25 * gradients
     assert twice == often
 
 
