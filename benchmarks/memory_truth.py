@@ -204,20 +204,36 @@ def joined(estimated: dict[str, Any], found: dict[str, Any]) -> list[dict[str, A
 def compared(truth: Path, gpu: str) -> dict[str, Any]:
     """The truth with what is estimated of it today, which asks no device, and the errors between them."""
     document: dict[str, Any] = json.loads(truth.read_text())
-    cases, errors = {case.name: case for case in CASES}, []
+    cases: dict[str, Case] = {case.name: case for case in CASES}
+    errors: list[tuple[str, float]] = []
+    document["records"] = [record for record in document["records"] if record["experiment"] in cases]
     for record in document["records"]:
+        if "failed" in record:
+            continue
         case = cases[record["experiment"]]
         found = estimate(case.experiment, find_gpu(gpu), case.experiment.training.precision, case.micro_batch)
         record["predicted_bytes"] = found.training_bytes if record["mode"] == "training" else found.sampling_bytes
         record["error"] = round(record["predicted_bytes"] / record["process_bytes"] - 1, 4)
-        errors.append((abs(record["error"]), record["error"], case.precision == "fp32"))
-    summary = {}
-    for name, some in (("all", errors), ("16 bits", [e for e in errors if not e[2]]), ("fp32", [e for e in errors if e[2]])):
-        sizes = sorted(size for size, _, _ in some)
-        low, high = min(error for _, error, _ in some), max(error for _, error, _ in some)
-        summary[name] = {"records": len(some), "median": sizes[len(sizes) // 2], "percentile_95": sizes[int(0.95 * len(sizes))]}
-        summary[name] |= {"lowest": low, "highest": high, "more_than_3_percent_below": sum(e < -0.03 for _, e, _ in some)}
-    return {**document, "records": document["records"], "errors": summary}
+        kinds = ["all", "fp32" if case.precision == "fp32" else "16 bits"]
+        kinds += ["compiled"] * (case.hardware.get("compile") is True)
+        errors += [(kind, record["error"]) for kind in kinds]
+        if "predicted_before_bytes" in record:
+            record["error_before"] = round(record["predicted_before_bytes"] / record["process_bytes"] - 1, 4)
+            of_known = not case.network.startswith("unseen")
+            unseen = "compiled" if kinds[-1] == "compiled" else "known networks" if of_known else f"new networks, {kinds[1]}"
+            errors.append((f"estimated before measured: {unseen}", record["error_before"]))
+    found = {kind: _spread([error for name, error in errors if name == kind]) for kind in dict.fromkeys(name for name, _ in errors)}
+    return {**document, "errors": found}
+
+
+def _spread(errors: list[float]) -> dict[str, Any]:
+    sizes = sorted(map(abs, errors))
+    found = {"records": len(errors), "median": sizes[len(sizes) // 2], "percentile_95": sizes[int(0.95 * len(sizes))]}
+    return found | {
+        "lowest": min(errors),
+        "highest": max(errors),
+        "more_than_3_percent_below": sum(error < -0.03 for error in errors),
+    }
 
 
 def main() -> None:

@@ -36,6 +36,9 @@ CONTEXT = {"cuda": 848 * MIB, "cpu": 700 * MIB}
 GRAPHS = 76 * MIB
 """What of the context the first captured graph takes (measured on an H100)."""
 
+COMPILED = 96 * MIB
+"""What kernels of `torch.compile` add to the context of a network of convolutions with fused kernels: measured on an H100."""
+
 CUBLAS_WORKSPACE = 32 * MIB
 """What cuBLAS takes once on Hopper (8 MiB before), per stream."""
 
@@ -103,6 +106,8 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
         accumulates=micro_batch * experiment.hardware.devices < experiment.training.images_per_step,
     )
     context = CONTEXT["cuda"] - (0 if experiment.hardware.cuda_graph else GRAPHS)
+    if experiment.hardware.compile is True and setting.kernels.fused_norms and experiment.model.kind in ("unet", "encoder-decoder"):
+        context += COMPILED
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
     batch, fewest, limit = SAMPLING_BATCH["cuda"], min(FEWEST_SAMPLED, micro_batch), budget(experiment, gpu) - context
     while (found := peaks(setting, process, micro_batch, batch, copies)).drawing > limit and batch > fewest:
