@@ -68,7 +68,7 @@ def probe_case(case: Case, dry: bool) -> dict[str, Any]:
         "why": probed.found.why,
         "limit_bytes": probed.limit_bytes,
         "seconds": seconds,
-        "compiling_seconds": sum(one.compiling_seconds for one in probed.found.attempts),
+        "seconds_but_for_compiling_and_starting": probed.found.seconds,
         "seconds_from_what_was_kept": kept_seconds,
         "images_per_second": found.images_per_second,
         "attempts": [
@@ -143,7 +143,11 @@ def _train(ready: Prepared) -> str | None:
 
 
 def in_a_process(part: str, case: Case, dry: bool, log: Path | None) -> dict[str, Any]:
-    """The case's record, which is added to `log` at once: what comes after it may not end."""
+    """The case's record, which is added to `log` at once: what comes after it may not end. One that is there is taken from it."""
+    for line in log.read_text().splitlines() if log is not None and log.exists() else ():
+        before: dict[str, Any] = json.loads(line)
+        if _case_of(before) == case and (part == "cards") == ("limit_bytes" in before and "attempts" not in before):
+            return before
     command = [sys.executable, __file__, "--case", json.dumps([part, *case])] + (["--dry-run"] if dry else [])
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -160,8 +164,12 @@ def in_a_process(part: str, case: Case, dry: bool, log: Path | None) -> dict[str
     return found
 
 
+def _case_of(found: dict[str, Any]) -> Case:
+    return Case(found["experiment"], tuple(found["overrides"]), found["gpu"], found["memory_limit"], found["over"])
+
+
 def cards(names: list[str], at_once: int, dry: bool, most: int | None, log: Path | None) -> list[dict[str, Any]]:
-    """Every plan under its card's memory, then more than those where memory or divisors bind."""
+    """Every plan under its card's memory, then more than those where memory or divisors bind. What `log` has is not done again."""
     cases = [Case(file, overrides, card) for file, overrides in PLANNED for card in names][:most]
     plans = together(cases, at_once, dry, log)
     bound = [case for case, found in zip(cases, plans, strict=True) if found.get("binding") in ("memory", "divisors")]
@@ -191,7 +199,7 @@ def summary(probes: list[dict[str, Any]], planned: list[dict[str, Any]]) -> dict
     name = lambda one: f"{one['experiment']} {' '.join(one['overrides'])} on {one['gpu']}"  # noqa: E731
     return {
         "longest_probe_seconds": max(
-            (one["seconds"] - one["compiling_seconds"] for one in probes if "seconds" in one), default=None
+            (one["seconds_but_for_compiling_and_starting"] for one in probes if "seconds" in one), default=None
         ),
         "most_left_allocated": max(
             (a["left_allocated"] for p in probes for a in p.get("attempts", []) if "left_allocated" in a), default=None

@@ -139,8 +139,9 @@ def show(screen: Console, report: ProbeReport) -> None:
     if report.timing is not None and report.timing.run_seconds is not None:
         whole = span_text(report.timing.run_seconds, report.timing.factor)
         say(screen, f"with evaluations, which were not measured, the whole run is estimated at {whole}")
-    compiling = sum(one.compiling_seconds for one in found.attempts)
-    took = f"measured in {report.seconds:.0f} s" + (f", of which {compiling:.0f} s compiling" if compiling else "")
+    starting = report.starting_seconds
+    began = f", of which {starting:.0f} s compiling kernels and starting" if starting >= 1 else ""
+    took = f"measured in {report.seconds:.0f} s{began}"
     guess = report.estimated
     say(
         screen, f"{took}; the estimate was {guess.micro_batch} with {bytes_text(guess.peak_bytes)} (predicted, not measured)", "dim"

@@ -69,8 +69,8 @@ class Caps:
 
     attempts: int = 6
     seconds: float = 25.0
-    """No attempt is begun that would end later if it took as long as the longest so far; of the first one, as long as it took
-    but for its first step. Compiling networks is not counted."""
+    """No attempt is begun that would end later if it took as long as the longest so far. Not counted: compiling, and the first step
+    of the first attempt, in which kernels are compiled for this machine and libraries start."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,18 @@ class Found:
     why: str
     attempts: tuple[Attempt, ...]
     """In the order in which they were made."""
+
+    @property
+    def seconds(self) -> float:
+        """What the search took, but for compiling and the first step of all."""
+        return sum(_counted(self.attempts))
+
+
+def _counted(attempts: Sequence[Attempt]) -> list[float]:
+    """Seconds of each that `Caps.seconds` limits."""
+    apart = [one.compiling_seconds for one in attempts]
+    apart[:1] = [one.first_step_seconds for one in attempts[:1]]
+    return [one.seconds - out for one, out in zip(attempts, apart, strict=True)]
 
 
 Try = Callable[[int], Attempt]
@@ -163,11 +175,10 @@ class _Search:
 
     def _may_go_on(self) -> bool:
         made = list(self.tried.values())
-        took = [one.seconds - one.compiling_seconds for one in made]
-        next_one = max(took[1:], default=made[0].seconds - made[0].first_step_seconds)
+        took = _counted(made)
         if len(took) >= self.caps.attempts:
             self.ended = f"no more than {self.caps.attempts} are tried"
-        elif sum(took) + next_one > self.caps.seconds:
+        elif sum(took) + max(took) > self.caps.seconds:
             self.ended = f"after {sum(took):.0f} s no further one is tried"
         return not self.ended
 

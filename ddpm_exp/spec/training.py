@@ -110,7 +110,7 @@ class Training(Spec):
     keep_best: Annotated[bool, EXECUTION] = False
     """Also keep the checkpoint of the evaluation with the lowest val/denoising: `ddpm_exp.load(run, checkpoint="best")`."""
 
-    log_every: Annotated[PositiveAmount, EXECUTION] = "50 steps"
+    log_every: Annotated[PositiveAmount, EXECUTION] = "100 steps"
     """How often losses are read from the device and recorded, as means since the last time."""
 
     init_from: str | None = None

@@ -174,6 +174,12 @@ class ProbeReport:
     """Of the whole run at the measured rate, with evaluations as they are estimated; None of an emulated card and with `smoke`."""
 
     @property
+    def starting_seconds(self) -> float:
+        """Of these, in which kernels or networks were compiled and libraries started."""
+        found = self.measured.probed.found
+        return sum(one.seconds for one in found.attempts) - found.seconds
+
+    @property
     def epoch_seconds(self) -> float:
         """Of training alone, at the measured rate."""
         return self.images_per_epoch / max(1e-9, self.measured.images_per_second)
@@ -200,7 +206,7 @@ class ProbeReport:
             "timing": self.timing,
             "probed_before": measured.before,
             "seconds": self.seconds,
-            "compiling_seconds": sum(one.compiling_seconds for one in probed.found.attempts),
+            "starting_seconds": self.starting_seconds,
         }
 
 

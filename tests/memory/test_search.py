@@ -83,8 +83,9 @@ def test_attempts_and_seconds_are_capped_and_the_cap_is_told() -> None:
     found = search(divisors(4096), 1, 10**9, slow, Caps(attempts=9, seconds=25.0))
     assert len(slow.tried) == 4 and found.why.endswith("after 24 s no further one is tried")
     begins_slowly = [Attempt(1, 1, 1.0, 20.0, 0.0, 17.0), Attempt(2, 1, 2.0, 3.0), Attempt(4, 1, 4.0, 3.0)]
-    found = search([1, 2, 4], 1, 10**9, lambda micro: begins_slowly[micro // 2], Caps(seconds=25.0))
-    assert len(found.attempts) == 2
+    for seconds, tried in ((9.0, 3), (8.0, 2)):
+        found = search([1, 2, 4], 1, 10**9, lambda micro: begins_slowly[micro // 2], Caps(seconds=seconds))
+        assert len(found.attempts) == tried and found.seconds == 3 * tried
 
 
 def test_without_speed_the_largest_that_fits_is_taken_whatever_the_clock_says() -> None:
