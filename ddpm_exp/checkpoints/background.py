@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,7 @@ class Background:
         """
         self._folder, self._keep, self._write, self._before = folder, keep, write, before
         self._snapshots = Snapshots()
+        self._preparing: threading.Thread | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -42,6 +45,14 @@ class Background:
     def reserve(self, checkpoint: Checkpoint, more_bytes: int = 0) -> None:
         """Get the memory for copies of a state like `checkpoint`'s and `more_bytes` before it is needed."""
         self._snapshots.reserve(checkpoint.tensors, more_bytes)
+
+    def prepare(self, state: Callable[[], Checkpoint]) -> None:
+        """Lay out copies of a state like `state()` beside the steps, so that the first `save` does not have to. Only the first call
+        does anything; what goes wrong is left to `save`, which does it again."""
+        if self._preparing is None:
+            work = functools.partial(self._snapshots.lay_out, state().tensors)
+            self._preparing = threading.Thread(target=_quietly, args=(work,), name="checkpoint layout")
+            self._preparing.start()
 
     def save(self, checkpoint: Checkpoint, *, last: bool = True, best: bool = False) -> None:
         """Have `checkpoint` written as it is now; its tensors may change as soon as this returns.
@@ -80,6 +91,13 @@ class Background:
         self.check()
 
     def _join(self) -> None:
+        if self._preparing is not None:
+            self._preparing.join()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+
+def _quietly(work: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):
+        work()

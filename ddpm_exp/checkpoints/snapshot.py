@@ -86,6 +86,11 @@ class Snapshots:
         if any(one.is_cuda for one in found):
             self._memory(_total(_places(found)) + more_bytes, pinned=True)
 
+    def lay_out(self, state: Any) -> None:
+        """Find places for the tensors of a `state` before it is copied, which takes longer than the copy."""
+        found = list(_tensors(state))
+        self._laid_out([one for one in found if one.is_cuda], [one for one in found if not one.is_cuda])
+
     def take(self, state: Any) -> tuple[Any, Callable[[], None]]:
         """`state` (nested dicts, lists and tuples) with every tensor copied as it is now, and what to call, in any thread,
         before its numbers are read. The copy taken before is overwritten."""

@@ -30,6 +30,14 @@ def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
     return Checkpoint(images_seen=trainer.images_seen, tensors=tensors, facts=facts)
 
 
+def moments_to_come(trainer: Trainer) -> int:
+    """Bytes that an optimizer which has not stepped yet will add to a checkpoint, at most: two numbers for each weight, and a
+    count."""
+    if trainer.optimizer.state:
+        return 0
+    return sum(2 * weight.nbytes + 3 * 512 for weight in trainer.network.parameters())
+
+
 def into(trainer: Trainer) -> dict[str, Any]:
     """The tensors of a spread trainer, as a checkpoint of it is to be read."""
     with_moments(trainer.optimizer)

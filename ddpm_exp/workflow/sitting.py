@@ -16,7 +16,7 @@ from ddpm_exp.records.sink import Sink
 from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.loop import Callbacks, train, wait_for
 from ddpm_exp.training.out_of_memory import NoRoomError
-from ddpm_exp.training.state import to_checkpoint
+from ddpm_exp.training.state import moments_to_come, to_checkpoint
 from ddpm_exp.training.stopping import Early
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
@@ -117,7 +117,7 @@ class Sitting:
     def _train_on(self, trainer: Trainer) -> bool:
         lead(trainer.ranks, "train")
         if not trainer.spread:
-            self._checkpoints.reserve(to_checkpoint(trainer, {}), _moments_to_come(trainer))
+            self._checkpoints.reserve(to_checkpoint(trainer, {}), moments_to_come(trainer))
         if trainer.compiles:
             self._display.phase("compiling the network in the first step, a minute or two")
         return train(
@@ -145,6 +145,9 @@ class Sitting:
         self._checkpoints.check()
         if self._stood_still is not None:
             values["speed/checkpoint_seconds"], self._stood_still = self._stood_still, None
+        trainer = self._runtime.trainer
+        if not trainer.spread:  # by now the optimizer has its moments
+            self._checkpoints.prepare(lambda: to_checkpoint(trainer, {}))
         self._noticing.measure(values)
         # A run goes on from a checkpoint, before which lines are synced; what comes after it is recorded again.
         self._run.metrics.append(images, values, sync=False)
@@ -239,11 +242,3 @@ class Sitting:
             self._checkpoints.save(to_checkpoint(trainer, facts), last=last, best=self._best_now)
             self._best_now = False
         self._stood_still = max(self._stood_still or 0.0, time.perf_counter() - began)
-
-
-def _moments_to_come(trainer: Trainer) -> int:
-    """Bytes that an optimizer which has not stepped yet will add to a checkpoint, at most: two numbers for each weight, and a
-    count."""
-    if trainer.optimizer.state:
-        return 0
-    return sum(2 * weight.nbytes + 3 * 512 for weight in trainer.network.parameters())

@@ -74,6 +74,26 @@ def test_the_file_is_the_one_that_a_training_which_waits_would_write(tmp_path: P
     assert sizes[1] <= sizes[0], "memory that is no tensor's went into the file"
 
 
+def test_what_was_laid_out_beside_the_steps_is_what_is_written(tmp_path: Path) -> None:
+    trainer = tiny_trainer()
+    asked: list[int] = []
+
+    def state() -> Checkpoint:
+        asked.append(trainer.images_seen)
+        return to_checkpoint(trainer, {})
+
+    with Background(tmp_path) as background:
+        for _ in range(3):
+            trainer.step()
+            background.prepare(state)
+        background._join()
+        laid = background._snapshots._layout
+        background.save(to_checkpoint(trainer, {}))
+        assert background._snapshots._layout is laid and laid is not None, "laid out anew"
+    assert asked == [8]
+    assert identical(load(tmp_path / "000000000024.pt").tensors, to_checkpoint(trainer, {}).tensors)
+
+
 def test_tensors_of_a_device_are_packed_type_by_type_and_those_that_moved_are_found() -> None:
     tensors = [
         torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last),
