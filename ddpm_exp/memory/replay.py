@@ -148,8 +148,8 @@ class Replay:
                 owner = (stream, thread, library)
                 if owner not in self._libraries:
                     self._libraries.add(owner)
-                    size = self._process.workspace_bytes if library == "cublas" else CUBLASLT_WORKSPACE
-                    memory.allocate(owner, size, pool)
+                    own = self._process.workspace_bytes if library == "cublas" else CUBLASLT_WORKSPACE
+                    memory.allocate(owner, own, pool)
             if size == DEATH:
                 memory.free((pool, tensor))
             else:

@@ -28,6 +28,22 @@ def test_the_smallest_block_that_fits_is_taken_and_the_rest_of_it_used() -> None
     assert memory.reserved == 124 * MIB, "d lies where b was, e where a was"
 
 
+def test_of_equal_blocks_the_one_of_the_newest_segment_is_taken() -> None:
+    """The driver puts segments below each other, and the lowest address comes first."""
+    memory = Allocator()
+    memory.allocate("older", 12 * MIB)
+    memory.allocate("newer", 12 * MIB)
+    memory.free("older")
+    memory.free("newer")
+    memory.allocate("again", 12 * MIB)
+    memory.release()
+    memory.allocate("large", 24 * MIB)
+    assert memory.reserved == 36 * MIB
+    memory.free("again")
+    memory.allocate("lower", 11 * MIB)
+    assert memory.reserved == 36 * MIB
+
+
 def test_freed_neighbours_become_one_block() -> None:
     memory = Allocator()
     for name in "abc":
