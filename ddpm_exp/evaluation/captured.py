@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +44,19 @@ class Captured(nn.Module):
         return said
 
 
+@lru_cache(maxsize=16)
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The one that all evaluations are captured on: matrix products keep a workspace for each stream that they ever ran on."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 class _Graph:
     """One captured evaluation and the tensors that it reads and writes."""
 
     def __init__(self, ask: Callable[..., Tensor], x: Tensor, c_noise: Tensor, condition: Condition) -> None:
         self._x, self._c_noise = x.clone(), c_noise.clone()
         self._condition = None if condition is None else {name: part.clone() for name, part in condition.items()}
-        stream = torch.cuda.Stream(x.device)  # type: ignore[no-untyped-call]
+        stream = _stream(x.device)
         stream.wait_stream(torch.cuda.current_stream(x.device))
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):  # libraries choose their kernels, Triton compiles

@@ -68,7 +68,7 @@ def never_less(smaller: Estimate, larger: Estimate) -> bool:
     return larger.training_bytes >= smaller.training_bytes and larger.peak_bytes >= smaller.peak_bytes
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.booleans(), st.lists(st.integers(1, 600), min_size=2, max_size=6))
 def test_more_images_at_once_never_need_less(kind: str, gpu: Gpu, precision: Precision, recompute: bool, counts: list[int]) -> None:
     e = experiment(kind, checkpointing=recompute)
@@ -76,7 +76,7 @@ def test_more_images_at_once_never_need_less(kind: str, gpu: Gpu, precision: Pre
     assert all(never_less(few, many) for few, many in pairwise(found))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.integers(0, 200), st.lists(st.integers(1, 600), min_size=4, max_size=4))
 def test_what_does_not_fit_does_not_fit_with_more_images_either(
     kind: str, gpu: Gpu, precision: Precision, mebibytes: int, counts: list[int]
@@ -88,7 +88,7 @@ def test_what_does_not_fit_does_not_fit_with_more_images_either(
     assert fits == sorted(fits, reverse=True)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.sampled_from([1, 7, 64]), st.booleans())
 def test_a_wider_network_never_needs_less(kind: str, gpu: Gpu, precision: Precision, micro: int, recompute: bool) -> None:
     found = [needs(experiment(kind, width=width, checkpointing=recompute), gpu, precision, micro) for width in WIDTHS]
@@ -102,7 +102,7 @@ def test_larger_images_never_need_less(kind: str, gpu: Gpu, precision: Precision
     assert never_less(small, large)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.sampled_from([1, 64]))
 def test_an_average_never_needs_less(kind: str, gpu: Gpu, precision: Precision, micro: int) -> None:
     without = Training(images_per_step=64, ema_half_life=None)
@@ -111,7 +111,7 @@ def test_an_average_never_needs_less(kind: str, gpu: Gpu, precision: Precision, 
     assert never_less(raw, averaged) and averaged.terms["ema"] > raw.terms["ema"]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from(KINDS), GPUS, PRECISIONS, st.sampled_from([1, 8]), st.booleans(), st.integers(2, 500))
 def test_accumulation_adds_at_most_the_gradients_whatever_its_count(
     kind: str, gpu: Gpu, precision: Precision, micro: int, spread: bool, count: int
@@ -128,7 +128,7 @@ def test_accumulation_adds_at_most_the_gradients_whatever_its_count(
     assert twice == often
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     gpus=st.lists(GPUS, min_size=1, max_size=2),

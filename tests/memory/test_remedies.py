@@ -28,19 +28,19 @@ EXPERIMENTS: dict[str, Experiment] = {
     "unet": Experiment(
         data=FOLDER,
         model=UNet(base_channels=256, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(16, 32), groups=8),
-        training=Training(images_per_step=64, precision="fp32"),
+        training=Training(images_per_step=16, precision="fp32"),
     ),
     "encoder-decoder": Experiment(
-        data=Digits(image_size=16), model=EncoderDecoder(hidden_dim=64), training=Training(images_per_step=64, precision="fp32")
+        data=Digits(image_size=16), model=EncoderDecoder(hidden_dim=64), training=Training(images_per_step=16, precision="fp32")
     ),
     "dit": Experiment(
-        data=FOLDER, model=DiT(width=512, depth=4, heads=2, patch=2), training=Training(images_per_step=64, precision="fp32")
+        data=FOLDER, model=DiT(width=512, depth=4, heads=2, patch=2), training=Training(images_per_step=16, precision="fp32")
     ),
     "mlp": Experiment(
         data=Gaussians(),
         diffusion=Diffusion(schedule="vp-cosine", prediction="v"),
         model=MLP(hidden_dim=256, layers=2),
-        training=Training(images_per_step=64, precision="fp32"),
+        training=Training(images_per_step=16, precision="fp32"),
     ),
 }
 HALF_IMAGES = "data.image_size=16 model.attention_resolutions=8,16"
@@ -108,8 +108,9 @@ def test_attention_goes_from_the_largest_side_first() -> None:
 
 
 def test_what_no_single_change_achieves_is_a_sum_of_changes_that_each_help() -> None:
-    e = EXPERIMENTS["unet"]
-    gpu = just_enough(e, "model.base_channels=8 data.image_size=16 'model.attention_resolutions=()'")
+    model = UNet(base_channels=32, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), groups=8)
+    e = EXPERIMENTS["unet"].but(data=ImageFolder(root="images", image_size=256), model=model)
+    gpu = just_enough(e, "model.base_channels=8 data.image_size=128")
     gpu = gpu._replace(usable_bytes=gpu.usable_bytes + 2 * MIB)  # the least that an allocator takes
     summed, larger = remedies(e, gpu, "fp32")
     assert larger.override == "--gpu T4"
@@ -124,7 +125,7 @@ def test_recomputing_is_the_first_remedy_where_activations_weigh() -> None:
 
 
 def test_a_written_micro_batch_does_not_stand_in_the_way_of_a_remedy() -> None:
-    e = EXPERIMENTS["dit"].but(hardware=Hardware(micro_batch=64))
+    e = EXPERIMENTS["dit"].but(hardware=Hardware(micro_batch=16))
     gpu = just_enough(e, "model.width=256")
     found = remedies(e, gpu, "fp32")
     assert any("hardware.micro_batch=none" in remedy.override for remedy in found)
