@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -56,6 +57,8 @@ class _Graph:
     def __init__(self, ask: Callable[..., Tensor], x: Tensor, c_noise: Tensor, condition: Condition) -> None:
         self._x, self._c_noise = x.clone(), c_noise.clone()
         self._condition = None if condition is None else {name: part.clone() for name, part in condition.items()}
+        gc.collect()
+        torch.cuda.empty_cache()  # what graphs before this one had is not held beside it
         stream = _stream(x.device)
         stream.wait_stream(torch.cuda.current_stream(x.device))
         with torch.cuda.stream(stream):
