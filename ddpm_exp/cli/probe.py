@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ddpm_exp.workflow.display import Display
-    from ddpm_exp.workflow.probing import ProbeReport
+    from ddpm_exp.workflow.probe_report import ProbeReport
 
 
 def probe(
@@ -41,7 +41,7 @@ def probe(
 
     from ddpm_exp.workflow.display import Quiet
     from ddpm_exp.workflow.options import RunOptions
-    from ddpm_exp.workflow.probing import probe_experiment
+    from ddpm_exp.workflow.probe_report import probe_experiment
 
     options = RunOptions(gpu=gpu, memory_limit=limit, smoke=smoke)
     return probe_experiment(loaded, options, display or Quiet(), cached=cached)
@@ -104,7 +104,7 @@ def show(screen: Console, report: ProbeReport) -> None:
     from ddpm_exp.cli.amounts import bytes_text, seconds_text
     from ddpm_exp.cli.output import say, table
     from ddpm_exp.cli.time_table import span_text
-    from ddpm_exp.workflow.probing import band_in_words
+    from ddpm_exp.workflow.probe_report import band_in_words
 
     measured, found = report.measured, report.measured.probed.found
     plan, limit, share = measured.plan, measured.probed.limit_bytes, measured.plan.images_per_step // measured.plan.devices

@@ -25,7 +25,8 @@ from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import GIB, find_gpu
 from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.training import Training
-from ddpm_exp.workflow.probing import Measured, ProbeReport, in_one_line
+from ddpm_exp.workflow.probe_report import ProbeReport
+from ddpm_exp.workflow.probing import Measured, in_one_line
 
 Program = Callable[..., SimpleNamespace]
 MIB = 2**20

@@ -22,7 +22,8 @@ from ddpm_exp.workflow.begin import micro_batch_of
 from ddpm_exp.workflow.display import Quiet
 from ddpm_exp.workflow.kept_probes import KEPT, keep, key_of, recall
 from ddpm_exp.workflow.prepare import Machine, Prepared
-from ddpm_exp.workflow.probing import band_in_words, measure, trials_of
+from ddpm_exp.workflow.probe_report import band_in_words
+from ddpm_exp.workflow.probing import measure, trials_of
 
 SMALL = UNet(base_channels=8, multipliers=(1,), blocks_per_level=1, attention_resolutions=(), time_embedding=16, groups=4)
 EXPERIMENT = Experiment(
