@@ -13,6 +13,7 @@ from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
+from ddpm_exp.training.collector import passed_over
 from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.loop import Callbacks, train, wait_for
 from ddpm_exp.training.out_of_memory import NoRoomError
@@ -104,7 +105,8 @@ class Sitting:
             if self._asked():
                 return False
             try:
-                return self._train_on(trainer)
+                with passed_over(self._prepared.machine.device):
+                    return self._train_on(trainer)
             except Diverged as error:
                 self._checkpoints.wait()
                 go_back(error, training, trainer, self._run, self._display)
