@@ -145,9 +145,16 @@ def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
         return {"experiment": CASES[number].name, "failed": "took longer than 240 s"}
     lines = [line for line in answer.stdout.splitlines() if line.startswith("{")]
     if answer.returncode or not lines:
-        return {"experiment": CASES[number].name, "failed": answer.stderr[-600:]}
+        return {"experiment": CASES[number].name, "failed": error_in(answer.stderr)}
     found: dict[str, Any] = json.loads(lines[-1])
     return found
+
+
+def error_in(output: str) -> str:
+    """The error that ended a process, without the lines of code that led to it."""
+    lines = output.splitlines()
+    last = max((place for place, line in enumerate(lines) if line and not line[0].isspace()), default=0)
+    return "\n".join(lines[last:])[:600]
 
 
 def warm(numbers: Sequence[int], gpus: list[int], at_once: int) -> None:

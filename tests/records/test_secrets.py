@@ -34,6 +34,7 @@ def test_no_secret_is_found_in_any_byte_of_a_run(tmp_path: Path, monkeypatch: py
         subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e@localhost", *words], check=True)
     subprocess.run(["git", "remote", "add", "origin", f"https://somebody:{IN_REMOTE}@localhost/p.git"], check=True)
     Path("adr_0002.py").write_text(source)
+    # This process is pytest: what a user would have typed can only be put in the place of pytest's own words.
     monkeypatch.setattr("sys.argv", ["ddpm-exp", "run", f"--wandb-key={IN_COMMAND}", "--token", IN_COMMAND, SECRETS["HF_TOKEN"]])
 
     run = make_run(
