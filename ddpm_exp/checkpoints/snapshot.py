@@ -88,15 +88,12 @@ class Snapshots:
 
     def lay_out(self, state: Any) -> None:
         """Find places for the tensors of a `state` before it is copied, which takes longer than the copy."""
-        found = list(_tensors(state))
-        self._laid_out([one for one in found if one.is_cuda], [one for one in found if not one.is_cuda])
+        self._laid_out(*_by_place(state))
 
     def take(self, state: Any) -> tuple[Any, Callable[[], None]]:
         """`state` (nested dicts, lists and tuples) with every tensor copied as it is now, and what to call, in any thread,
         before its numbers are read. The copy taken before is overwritten."""
-        found = list(_tensors(state))
-        distant = [one for one in found if one.is_cuda]
-        near = [one for one in found if not one.is_cuda]
+        distant, near = _by_place(state)
         layout = self._laid_out(distant, near)
         copies = layout.copies
         with torch.no_grad():
@@ -214,6 +211,12 @@ def _copy(copies: list[Tensor], tensors: list[Tensor]) -> None:
         of.append(one)
     for to, of in by_type.values():
         torch._foreach_copy_(to, of)
+
+
+def _by_place(state: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """Those on a device and those in the host's memory."""
+    found = list(_tensors(state))
+    return [one for one in found if one.is_cuda], [one for one in found if not one.is_cuda]
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

@@ -51,8 +51,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     `known` are tensors that exist already (weights): neither they nor their views are noted.
     `copied_before(op, arguments)` gives the bytes of each copy that an operation makes before it has its answer's memory, and keeps
     while it runs; `copied_after` those that it makes then. `channels_last`: the network runs so, and operations answer in the
-    layout that they have on CUDA. `workspaces`: what kernels of CUDA take for themselves is noted
-    too, which is nothing yet: its size is told by what it is for.
+    layout that they have on CUDA. `workspaces`: what kernels of CUDA take for themselves is noted too, without a size: what it is
+    for tells it.
     """
 
     def __init__(
