@@ -54,6 +54,12 @@ class Background:
             self._preparing = threading.Thread(target=_quietly, args=(work,), name="checkpoint layout")
             self._preparing.start()
 
+    def expect(self, checkpoint: Checkpoint) -> None:
+        """Look through a `checkpoint` that is to be saved once the device has done its steps, while it does them. What `save` gets
+        then may share parts with it. Waits for the one before."""
+        self.wait()
+        self._snapshots.expect(checkpoint.tensors)
+
     def save(self, checkpoint: Checkpoint, *, last: bool = True, best: bool = False) -> None:
         """Have `checkpoint` written as it is now; its tensors may change as soon as this returns.
 

@@ -3,66 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_ALIGNED = 512
+from ddpm_exp.checkpoints.layout import Layout, places_of, rows_of, total_bytes
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a tensor lies in a row of bytes."""
+class _Part:
+    """What was found in one part of a state, which takes longer than to copy it."""
 
-    start: int
-    bytes: int
-    dtype: torch.dtype
-    shape: torch.Size
-    stride: tuple[int, ...]
-
-    @property
-    def end(self) -> int:
-        """Where the next of its type begins."""
-        return self.start + self.bytes
-
-    def alone(self, memory: Any) -> Tensor:
-        """The tensor in the array `memory`, with a storage that ends where it ends, so that a file gets no more of it."""
-        if not self.bytes:
-            return torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
-        count = self.bytes // self.dtype.itemsize
-        return torch.frombuffer(memory, dtype=self.dtype, count=count, offset=self.start).as_strided(self.shape, self.stride)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Tensors of one type on a device, whose places follow each other from byte `first` to `end`."""
-
-    first: int
-    end: int
-    numbers: list[int]
-    """Which of the device's tensors, in the order of their places."""
-    views: list[Tensor]
-    """Each as a row of numbers: a view of what was copied last, which keeps that memory and so its address to itself."""
-
-    def pack(self, tensors: list[Tensor], flat: Tensor) -> None:
-        """Copy them to their bytes of `flat`, with one launch for many tensors."""
-        for place, number in enumerate(self.numbers):
-            if self.views[place].data_ptr() != tensors[number].data_ptr():
-                self.views[place] = _numbers(tensors[number])
-        torch.cat(self.views, out=flat[self.first : self.end].view(self.views[0].dtype))
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Places for tensors like those of a state, and views of them, which take longer to make than the copy itself."""
-
-    like: list[tuple[torch.dtype, torch.Size, tuple[int, ...]]]
-    copies: list[Tensor]
-    """In the host's memory, in the order of the state."""
-    rows: list[_Row]
-    """Of the device's tensors."""
+    source: Any
+    distant: list[Tensor]
+    """Those on a device."""
+    near: list[Tensor]
+    """Those in the host's memory."""
+    copied: list[Any] = field(default_factory=list)
+    """The part with copies in place of its tensors, once there are places for them."""
 
 
 class Snapshots:
@@ -74,45 +34,59 @@ class Snapshots:
 
     def __init__(self) -> None:
         self._host: Tensor | None = None
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
         self._stream: torch.cuda.Stream | None = None
+        self._expected: dict[str, _Part] = {}
 
-    def reserve(self, state: Any, more_bytes: int = 0) -> None:
+    def reserve(self, state: dict[str, Any], more_bytes: int = 0) -> None:
         """Get the host's memory for a `state` on CUDA, and `more_bytes`, while nothing waits for it: pinning takes long.
 
         Without CUDA there is nothing to do.
         """
         found = list(_tensors(state))
         if any(one.is_cuda for one in found):
-            self._memory(_total(_places(found)) + more_bytes, pinned=True)
+            self._memory(total_bytes(places_of(found)) + more_bytes, pinned=True)
 
-    def lay_out(self, state: Any) -> None:
+    def lay_out(self, state: dict[str, Any]) -> None:
         """Find places for the tensors of a `state` before it is copied, which takes longer than the copy."""
-        self._laid_out(*_by_place(state))
+        self._laid_out([_found_in(part) for part in state.values()])
 
-    def take(self, state: Any) -> tuple[Any, Callable[[], None]]:
+    def expect(self, state: dict[str, Any]) -> None:
+        """Look through a `state` that is about to be taken: of parts that are then the same objects, only numbers are left."""
+        self._expected = {name: _found_in(part) for name, part in state.items()}
+        parts = list(self._expected.values())
+        _with_copies(parts, self._laid_out(parts).copies)
+
+    def take(self, state: dict[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
         """`state` (nested dicts, lists and tuples) with every tensor copied as it is now, and what to call, in any thread,
         before its numbers are read. The copy taken before is overwritten."""
-        distant, near = _by_place(state)
-        layout = self._laid_out(distant, near)
-        copies = layout.copies
+        expected, self._expected = self._expected, {}
+        known = {name: part for name, part in expected.items() if name in state and part.source is state[name]}
+        named = {name: known.get(name) or _found_in(part) for name, part in state.items()}
+        parts, before = list(named.values()), self._layout
+        layout = self._laid_out(parts)
+        if layout is not before:  # other places than were expected
+            for part in parts:
+                part.copied.clear()
+        _with_copies(parts, layout.copies)
+        distant, near = _in_order(parts)
         with torch.no_grad():
-            _copy(copies[len(distant) :], near)
+            _copy(layout.copies[len(distant) :], near)
             ready = self._bring(distant, layout) if distant else _nothing
-        from_device, from_host = iter(copies[: len(distant)]), iter(copies[len(distant) :])
-        return _replaced(state, lambda one: next(from_device if one.is_cuda else from_host)), ready
+        return {name: part.copied[0] for name, part in named.items()}, ready
 
-    def _laid_out(self, distant: list[Tensor], near: list[Tensor]) -> _Layout:
+    def _laid_out(self, parts: list[_Part]) -> Layout:
         """Places for all of them: those of the copy before where they are as they were, which a run's are but for the first."""
+        distant, near = _in_order(parts)
         tensors = [*distant, *near]
         like = [(one.dtype, one.shape, one.stride()) for one in tensors]
         if self._layout is None or self._layout.like != like:
-            places = _places(tensors)
-            memory = self._memory(_total(places), pinned=bool(distant)).numpy()
-            self._layout = _Layout(like, [place.alone(memory) for place in places], _rows(distant, places))
+            places = places_of(tensors)
+            memory = self._memory(total_bytes(places), pinned=bool(distant)).numpy()
+            self._layout = Layout(like, [place.alone(memory) for place in places], rows_of(distant, places))
         return self._layout
 
-    def _bring(self, distant: list[Tensor], layout: _Layout) -> Callable[[], None]:
+    def _bring(self, distant: list[Tensor], layout: Layout) -> Callable[[], None]:
         """Copy tensors of the device to the first places; returns when the next step may change them."""
         host, device = self._host, distant[0].device
         assert host is not None
@@ -153,44 +127,6 @@ def _nothing() -> None:
     """The copies are there already."""
 
 
-def _places(tensors: list[Tensor]) -> list[_Place]:
-    """Places for all, in their order: those on the device first, type by type without gaps, each as dense as its tensor allows."""
-    groups: dict[tuple[bool, torch.dtype], list[int]] = {}
-    for number, one in enumerate(tensors):
-        groups.setdefault((not one.is_cuda, one.dtype), []).append(number)
-    places: dict[int, _Place] = {}
-    start = 0
-    for _, numbers in sorted(groups.items(), key=lambda group: group[0][0]):
-        start = -(-start // _ALIGNED) * _ALIGNED  # a whole number of elements of any type
-        for number in numbers:
-            like = torch.empty_like(tensors[number], device="meta")  # keeps the order of strides, without gaps
-            places[number] = _Place(start, like.numel() * like.element_size(), like.dtype, like.shape, like.stride())
-            start = places[number].end
-    return [places[number] for number in range(len(tensors))]
-
-
-def _total(places: list[_Place]) -> int:
-    return max((place.end for place in places), default=0)
-
-
-def _rows(tensors: list[Tensor], places: list[_Place]) -> list[_Row]:
-    """Rows of `tensors`, which lie in the first of `places`; none if one of them has gaps in its memory."""
-    if any(one.stride() != place.stride for one, place in zip(tensors, places, strict=False)):
-        return []
-    by_type: dict[torch.dtype, list[int]] = {}
-    for number, one in enumerate(tensors):
-        by_type.setdefault(one.dtype, []).append(number)
-    return [
-        _Row(places[numbers[0]].start, places[numbers[-1]].end, numbers, [_numbers(tensors[number]) for number in numbers])
-        for numbers in by_type.values()
-    ]
-
-
-def _numbers(tensor: Tensor) -> Tensor:
-    """The tensor's numbers in the order of its memory, which has no gaps."""
-    return tensor.detach().as_strided((tensor.numel(),), (1,))
-
-
 def _room(total: int, device: torch.device) -> Tensor | None:
     """Memory on the device, if it has twice that to spare: the run goes before its copy."""
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -213,10 +149,24 @@ def _copy(copies: list[Tensor], tensors: list[Tensor]) -> None:
         torch._foreach_copy_(to, of)
 
 
-def _by_place(state: Any) -> tuple[list[Tensor], list[Tensor]]:
-    """Those on a device and those in the host's memory."""
-    found = list(_tensors(state))
-    return [one for one in found if one.is_cuda], [one for one in found if not one.is_cuda]
+def _found_in(part: Any) -> _Part:
+    found = list(_tensors(part))
+    return _Part(part, [one for one in found if one.is_cuda], [one for one in found if not one.is_cuda])
+
+
+def _in_order(parts: list[_Part]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors of all that are on a device, and those in the host's memory."""
+    return [one for part in parts for one in part.distant], [one for part in parts for one in part.near]
+
+
+def _with_copies(parts: list[_Part], copies: list[Tensor]) -> None:
+    """Put `copies`, which lie in the order of `_in_order`, in place of the tensors of those parts where that was not done yet."""
+    from_device, from_host = 0, sum(len(part.distant) for part in parts)
+    for part in parts:
+        if not part.copied:
+            distant, near = iter(copies[from_device:]), iter(copies[from_host:])
+            part.copied.append(_replaced(part.source, distant, near))
+        from_device, from_host = from_device + len(part.distant), from_host + len(part.near)
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:
@@ -227,13 +177,13 @@ def _tensors(state: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _replaced(state: Any, copy_of: Callable[[Tensor], Tensor]) -> Any:
-    """`state` in containers of its own; what is in them, in the order of `_tensors`, is asked of `copy_of`."""
+def _replaced(state: Any, from_device: Iterator[Tensor], from_host: Iterator[Tensor]) -> Any:
+    """`state` in containers of its own, with the next of one of the two for each of its tensors, in the order of `_tensors`."""
     if isinstance(state, Tensor):
-        return copy_of(state)
+        return next(from_device if state.is_cuda else from_host)
     if isinstance(state, dict):
-        return {key: _replaced(item, copy_of) for key, item in state.items()}
+        return {key: _replaced(item, from_device, from_host) for key, item in state.items()}
     if isinstance(state, list | tuple):
-        items = [_replaced(item, copy_of) for item in state]
+        items = [_replaced(item, from_device, from_host) for item in state]
         return items if isinstance(state, list) else tuple(items)
     return state

@@ -43,6 +43,9 @@ class Callbacks:
     should_stop: Callable[[], bool]
     """Asked after every step; True ends the loop early."""
 
+    before_pause: Callable[[int], None] = lambda images: None
+    """(images seen), once the device has all steps before an `on_images` and may still be doing them."""
+
     complete: Callable[[], bool] = lambda: False
     """Asked after `on_images`; True ends the loop as if the training had its whole length."""
 
@@ -83,6 +86,8 @@ def train(
         call = done or any(_passed(before, now, every) for every in stops)
         if not (log or call or asked):
             continue
+        if call:
+            callbacks.before_pause(now)
         wait_for(trainer)
         clock.stop(step_images)
         step_images = 0
@@ -127,3 +132,9 @@ def wait_for(trainer: Trainer) -> None:
     device = next(trainer.network.parameters()).device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def is_idle(trainer: Trainer) -> bool:
+    """Whether the device has done all its steps already. A processor has."""
+    device = next(trainer.network.parameters()).device
+    return device.type != "cuda" or torch.cuda.current_stream(device).query()

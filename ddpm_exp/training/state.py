@@ -12,22 +12,32 @@ from ddpm_exp.training.sharding import spread_like, with_moments
 from ddpm_exp.training.trainer import Trainer
 
 
-def to_checkpoint(trainer: Trainer, facts: dict[str, Any]) -> Checkpoint:
-    """Weights, average, optimizer, loss scale and unread statistics, with `facts` as plain data."""
+def to_checkpoint(trainer: Trainer, facts: dict[str, Any], begun: Checkpoint | None = None) -> Checkpoint:
+    """Weights, average, optimizer, loss scale and unread statistics, with `facts` as plain data.
+
+    `begun`: one made since the last step. What a step changes in its place is taken from it, which saves looking it all up again.
+    """
+    held = _changed_in_place(trainer) if begun is None or begun.images_seen != trainer.images_seen else begun.tensors
     tensors: dict[str, Any] = {
-        "network": trainer.network.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
+        "network": held["network"],
+        "optimizer": held["optimizer"],
         "loss_scale": trainer.loss_scale.state(),
         "statistics": trainer.statistics.state(),
         "objective": trainer.objective.state(),
     }
     if trainer.rollbacks:
         tensors["rollbacks"] = trainer.rollbacks
+    tensors |= {name: held[name] for name in ("ema", "tracked") if name in held}
+    return Checkpoint(images_seen=trainer.images_seen, tensors=tensors, facts=facts)
+
+
+def _changed_in_place(trainer: Trainer) -> dict[str, Any]:
+    tensors: dict[str, Any] = {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()}
     if trainer.ema is not None:
         tensors["ema"] = trainer.ema.network.state_dict()
     if trainer.tracked:
         tensors["tracked"] = {width: average.network.state_dict() for width, average in trainer.tracked.items()}
-    return Checkpoint(images_seen=trainer.images_seen, tensors=tensors, facts=facts)
+    return tensors
 
 
 def moments_to_come(trainer: Trainer) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -72,6 +73,7 @@ def assemble(
     parameters = sum(weight.numel() for weight in network.parameters())
     average = _spread(network, experiment, device, ranks) if shard else None
     if plan.compile:
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")  # training.tf32 has said it
         network.compile()
     path = build_path(experiment.diffusion, device)
     objective = Objective(experiment.diffusion, path, images_per_step=plan.images_per_step, device=device)

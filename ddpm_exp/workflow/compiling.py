@@ -49,7 +49,7 @@ def choose(experiment: Experiment, seconds_without: float) -> Choice:
     saved = seconds_without * (1.0 - 1.0 / gain)
     if saved <= 0:
         return Choice(False, f"not compiled: no gain over captured steps is on record for a {kind}")
-    sums = f"{_duration(seconds_without)} of training would lose {_duration(saved)} and compiling takes about {_duration(cost)}"
+    sums = f"it would take {_duration(saved)} off {_duration(seconds_without)} of training, and {_duration(cost)} itself"
     if saved < MARGIN * cost:
         return Choice(False, f"not compiled: {sums}")
     return Choice(True, f"compiled: {sums}")

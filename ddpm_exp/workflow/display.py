@@ -18,7 +18,7 @@ class Progress:
     """By catalogue name: train/loss, train/gradient_norm, train/learning_rate, speed/images_per_second, memory/peak_bytes."""
 
     seconds_left: float | None
-    """Estimated from the speed so far, evaluations included; None before the first."""
+    """Estimated from the speed since the first log, evaluations included; None where that is not known."""
 
 
 class Display(Protocol):

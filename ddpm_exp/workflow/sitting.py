@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ddpm_exp.checkpoints.background import Background
 from ddpm_exp.checkpoints.store import BEST, checkpoints, has_any, images_of
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.together import StopTogether
@@ -15,13 +14,13 @@ from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.training.collector import passed_over
 from ddpm_exp.training.diverged import Diverged
-from ddpm_exp.training.loop import Callbacks, train, wait_for
+from ddpm_exp.training.loop import Callbacks, train
 from ddpm_exp.training.out_of_memory import NoRoomError
-from ddpm_exp.training.state import moments_to_come, to_checkpoint
 from ddpm_exp.training.stopping import Early
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.averages import keep_averages
+from ddpm_exp.workflow.checkpointing import Checkpointing
 from ddpm_exp.workflow.display import Display, Progress
 from ddpm_exp.workflow.early import ended_early
 from ddpm_exp.workflow.following import start_again_alike
@@ -30,7 +29,7 @@ from ddpm_exp.workflow.noticing import Noticing
 from ddpm_exp.workflow.orders import lead, pauses
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.short_of_memory import told, with_remedies
-from ddpm_exp.workflow.spread_state import save_together
+from ddpm_exp.workflow.time_left import TimeLeft
 
 STATUS_SECONDS = 10.0
 """Shortest time between two words of how far training is, in status.json."""
@@ -55,16 +54,14 @@ class Sitting:
         self._noticing = Noticing(prepared, run, display)
         training, epoch = prepared.experiment.training, prepared.units.images_per_epoch
         self._log_images = training.images(training.log_every, epoch)
-        self._checkpoint_images = training.images(training.checkpoint_every, epoch)
         self._evaluate_images = training.images(prepared.experiment.evaluation.every, epoch)
-        self._started, self._first_images = time.monotonic(), runtime.trainer.images_seen
-        self._training_since = self._started
+        self._started = time.monotonic()
+        self._time_left = TimeLeft(prepared.units.total_images)
         self._seconds_before = run.status().seconds
         self._early: Early | None = None
-        self._checkpoints = Background(run.checkpoints, training.keep_checkpoints, before=run.metrics.sync)
+        self._checkpoints = Checkpointing(prepared, runtime.trainer, run)
         self._said: float | None = None
         self._best_now = False
-        self._stood_still: float | None = None
 
     def go(self) -> bool:
         """Continue from where the trainer is; True when the run is complete, False when stopped (and resumable).
@@ -74,7 +71,7 @@ class Sitting:
         trainer = self._runtime.trainer
         trainer.on_halved = lambda halved: told(halved, self._run, self._display)
         try:
-            with self._checkpoints:
+            with self._checkpoints.beside:
                 return self._go()
         finally:
             trainer.on_halved = None  # whoever drops the runtime drops all of it, and the workers of its data end
@@ -87,7 +84,6 @@ class Sitting:
             if self._best_now:
                 self._checkpoint(last=False)
             self._early = ended_early(self._prepared, self._run)
-            self._training_since = time.monotonic()
             complete = self._early is not None or self._train(trainer)
         except Stopped:
             # Not one step further: the next sitting begins with the evaluation that this one broke off.
@@ -108,7 +104,7 @@ class Sitting:
                 with passed_over(self._prepared.machine.device):
                     return self._train_on(trainer)
             except Diverged as error:
-                self._checkpoints.wait()
+                self._checkpoints.beside.wait()
                 go_back(error, training, trainer, self._run, self._display)
                 self._noticing = Noticing(self._prepared, self._run, self._display)
             except NoRoomError as error:
@@ -118,8 +114,7 @@ class Sitting:
 
     def _train_on(self, trainer: Trainer) -> bool:
         lead(trainer.ranks, "train")
-        if not trainer.spread:
-            self._checkpoints.reserve(to_checkpoint(trainer, {}), moments_to_come(trainer))
+        self._checkpoints.reserve()
         if trainer.compiles:
             self._display.phase("compiling the network in the first step, a minute or two")
         return train(
@@ -131,6 +126,7 @@ class Sitting:
                 self._on_log,
                 self._on_images,
                 StopTogether(trainer.ranks, self._asked),
+                before_pause=self._checkpoints.look_ahead,
                 complete=lambda: self._early is not None,
                 on_compiled=lambda seconds: self._display.note(f"compiled in {seconds:.0f} s"),
             ),
@@ -144,12 +140,9 @@ class Sitting:
     def _on_log(self, images: int, values: dict[str, float]) -> None:
         if "speed/images_per_second" in values:
             values["speed/epoch_seconds"] = self._prepared.units.images_per_epoch / values["speed/images_per_second"]
-        self._checkpoints.check()
-        if self._stood_still is not None:
-            values["speed/checkpoint_seconds"], self._stood_still = self._stood_still, None
-        trainer = self._runtime.trainer
-        if not trainer.spread:  # by now the optimizer has its moments
-            self._checkpoints.prepare(lambda: to_checkpoint(trainer, {}))
+        self._checkpoints.beside.check()
+        values |= self._checkpoints.seconds()
+        self._checkpoints.prepare()  # by now the optimizer has its moments
         self._noticing.measure(values)
         # A run goes on from a checkpoint, before which lines are synced; what comes after it is recorded again.
         self._run.metrics.append(images, values, sync=False)
@@ -165,9 +158,9 @@ class Sitting:
             self._said = time.monotonic()
 
     def _progress(self, images: int, values: dict[str, float]) -> Progress:
-        total, done = self._prepared.units.total_images, images - self._first_images
-        left = (time.monotonic() - self._training_since) / done * (total - images) if done else None
-        return Progress(images, total, images / self._prepared.units.images_per_epoch, values, left)
+        units = self._prepared.units
+        left = self._time_left.seconds(time.monotonic(), images, values.get("speed/images_per_second"))
+        return Progress(images, units.total_images, images / units.images_per_epoch, values, left)
 
     def _on_images(self, images: int) -> None:
         trainer, total = self._runtime.trainer, self._prepared.units.total_images
@@ -177,7 +170,7 @@ class Sitting:
         self._early = ended_early(self._prepared, self._run)
         if self._early is not None:
             keep_averages(self._prepared, trainer, self._run, ends=True)
-        due = images >= total or self._early is not None or images % self._checkpoint_images == 0
+        due = self._early is not None or self._checkpoints.due(images)
         if due or self._best_now:
             self._checkpoint(last=due)
         lead(trainer.ranks, "go on" if self._early is None else "complete")
@@ -232,15 +225,5 @@ class Sitting:
         return {"val/denoising_fall_per_epoch": (points[0][1] - now) / (images / self._prepared.units.images_per_epoch)}
 
     def _checkpoint(self, *, last: bool = True) -> None:
-        trainer = self._runtime.trainer
-        wait_for(trainer)  # steps that the device has yet to do are not what a checkpoint costs
-        began = time.perf_counter()
-        facts = {"science_hash": self._run.manifest.science_hash, "seed": self._run.manifest.seed}
-        if trainer.spread:
-            lead(trainer.ranks, "checkpoint")
-            self._run.metrics.sync()
-            save_together(trainer, self._run.checkpoints, facts, self._prepared.experiment.training.keep_checkpoints)
-        else:
-            self._checkpoints.save(to_checkpoint(trainer, facts), last=last, best=self._best_now)
-            self._best_now = False
-        self._stood_still = max(self._stood_still or 0.0, time.perf_counter() - began)
+        self._checkpoints.write(last=last, best=self._best_now)
+        self._best_now = False

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.tiny_training import copied, identical, tiny_trainer
 
-from ddpm_exp.checkpoints import Checkpoint, latest, load, save, snapshot
+from ddpm_exp.checkpoints import Checkpoint, latest, layout, load, save
 from ddpm_exp.checkpoints.background import Background
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.training.state import to_checkpoint
@@ -94,6 +94,32 @@ def test_what_was_laid_out_beside_the_steps_is_what_is_written(tmp_path: Path) -
     assert identical(load(tmp_path / "000000000024.pt").tensors, to_checkpoint(trainer, {}).tensors)
 
 
+@pytest.mark.parametrize("changed", ["numbers", "a part", "a shape"])
+def test_a_checkpoint_that_was_looked_at_ahead_is_what_training_is_when_it_is_saved(tmp_path: Path, changed: str) -> None:
+    trainer = tiny_trainer()
+    with Background(tmp_path) as background:
+        for _ in range(2):
+            trainer.step()
+            begun = to_checkpoint(trainer, {})
+            background.expect(begun)
+            trainer.statistics.read()  # a log, which starts its sums anew
+            state = to_checkpoint(trainer, {}, begun)
+            assert state.tensors["network"] is begun.tensors["network"], "looked up again"
+            if changed == "numbers":
+                with torch.no_grad():
+                    next(trainer.network.parameters()).add_(1)
+            elif changed == "a part":
+                state.tensors["optimizer"] = {"of": [torch.ones(3), "another"]}
+            else:
+                state.tensors["loss_scale"] = {"scale": torch.ones(4, 4)}
+            expected = copied(state.tensors)
+            background.save(state)
+            background.wait()
+            assert identical(load(tmp_path / f"{trainer.images_seen:012d}.pt").tensors, expected)
+    trainer.step()
+    assert to_checkpoint(trainer, {}, begun).tensors["network"] is not begun.tensors["network"], "of before the step"
+
+
 def test_tensors_of_a_device_are_packed_type_by_type_and_those_that_moved_are_found() -> None:
     tensors = [
         torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last),
@@ -103,15 +129,15 @@ def test_tensors_of_a_device_are_packed_type_by_type_and_those_that_moved_are_fo
         torch.randn(6, 2).T,
         torch.ones(5, dtype=torch.bfloat16),
     ]
-    places = snapshot._places(tensors)
-    rows = snapshot._rows(tensors, places)
+    places = layout.places_of(tensors)
+    rows = layout.rows_of(tensors, places)
     for state in (tensors, [one * 3 for one in tensors]):  # a clone is a tensor at another address
-        flat = torch.empty(snapshot._total(places), dtype=torch.uint8)
+        flat = torch.empty(layout.total_bytes(places), dtype=torch.uint8)
         for row in rows:
             row.pack(state, flat)
         found = [place.alone(flat.numpy()) for place in places]
         assert identical(found, state) and [one.stride() for one in found] == [one.stride() for one in tensors]
-    assert snapshot._rows([torch.randn(8, 8)[::2, 3]], snapshot._places([torch.randn(8, 8)[::2, 3]])) == []
+    assert layout.rows_of([torch.randn(8, 8)[::2, 3]], layout.places_of([torch.randn(8, 8)[::2, 3]])) == []
 
 
 def test_one_checkpoint_is_written_at_a_time_and_the_next_waits(tmp_path: Path) -> None:

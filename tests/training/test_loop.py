@@ -19,6 +19,7 @@ class Watch:
         self.trainer = trainer
         self.logs: dict[int, dict[str, float]] = {}
         self.images: list[int] = []
+        self.ahead: list[int] = []
         self.events: list[str] = []
 
     def callbacks(self, should_stop: Callable[[], bool] = lambda: False) -> Callbacks:
@@ -32,7 +33,12 @@ class Watch:
             self.images.append(images)
             self.events.append(f"images {images}")
 
-        return Callbacks(on_log, on_images, should_stop)
+        def before_pause(images: int) -> None:
+            assert images == self.trainer.images_seen
+            self.ahead.append(images)
+            assert images not in self.logs and images not in self.images, "after the wait that it is to use"
+
+        return Callbacks(on_log, on_images, should_stop, before_pause=before_pause)
 
 
 def run(
@@ -47,7 +53,7 @@ def run(
 def test_callbacks_come_exactly_at_multiples_and_at_the_end() -> None:
     watch, finished = run(88, 16, (24, 40))
     assert finished
-    assert watch.images == [24, 40, 48, 72, 80, 88]
+    assert watch.images == watch.ahead == [24, 40, 48, 72, 80, 88]
     assert list(watch.logs) == [16, 32, 48, 64, 80, 88]
     assert watch.events[-2:] == ["log 88", "images 88"], "what is recorded at an image count includes its own log"
 
