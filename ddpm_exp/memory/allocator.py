@@ -3,8 +3,8 @@
 Sizes are rounded up to 512 bytes. Up to 1 MiB, a request is served from segments of 2 MiB; larger ones, below 10 MiB, from segments
 of 20 MiB; what is larger still gets a segment of its own, rounded up to 2 MiB. A request takes the smallest free block that is
 large enough, of equal ones that with the lowest address, and leaves the rest as a block, unless that is too small to keep (512
-bytes in small segments, 1 MiB in large ones). The driver puts each new segment below the ones before (as recorded on an H100; where
-segments that were given back are taken again it chooses otherwise, which is not followed here).
+bytes in small segments, 1 MiB in large ones). The driver puts each new segment below the ones before, as recorded on an H100. Where
+segments that were given back are taken again it chooses otherwise, by no rule that is known: an `Order` says what is assumed.
 Freed blocks merge with free neighbours. Memory goes back to the device only when asked (`release`). Each stream and each captured
 graph has blocks of its own: a `pool`. (torch's notes on CUDA semantics, "Memory management".)
 """
@@ -14,6 +14,12 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass, field
+from typing import Literal
+
+Order = Literal["below", "above", "parts first"]
+"""Where a new segment lies: below the ones before, or above them. `parts first` is the addresses that waste most: of equal free
+blocks one that is part of a segment is taken before one that is all of its own, so that the part's neighbours cannot join it and
+what is larger than both needs a new segment."""
 
 MIB = 1024**2
 ROUNDING = 512
@@ -32,18 +38,24 @@ class _Block:
     before: _Block | None = None
     after: _Block | None = None
 
+    @property
+    def is_segment(self) -> bool:
+        """Whether it is all of one."""
+        return self.before is None and self.after is None
+
 
 @dataclass
 class Allocator:
     """What is allocated, what is reserved, and the highest that either was."""
 
+    order: Order = "below"
     allocated: int = 0
     reserved: int = 0
     highest_allocated: int = 0
     highest_reserved: int = 0
     _blocks: dict[object, _Block] = field(default_factory=dict)
     _free: dict[tuple[str, bool], list[tuple[int, int, _Block]]] = field(default_factory=dict)
-    _lowest: int = 0
+    _span: int = 0
 
     def allocate(self, name: object, size: int, pool: str = "") -> None:
         """A tensor of `size` bytes, known by `name` from now on. Of nothing, nothing."""
@@ -84,7 +96,7 @@ class Allocator:
         for (pool, _), blocks in self._free.items():
             if pool in keep:
                 continue
-            whole = [entry for entry in blocks if entry[2].before is None and entry[2].after is None]
+            whole = [entry for entry in blocks if entry[2].is_segment]
             for entry in whole:
                 blocks.remove(entry)
                 self.reserved -= entry[0]
@@ -92,13 +104,18 @@ class Allocator:
     def _take(self, pool: tuple[str, bool], size: int) -> _Block | None:
         blocks = self._free.setdefault(pool, [])
         place = bisect.bisect_left(blocks, (size, -math.inf))
-        return blocks.pop(place)[2] if place < len(blocks) else None
+        if place == len(blocks):
+            return None
+        if self.order == "parts first":
+            equal = range(place, bisect.bisect_right(blocks, (blocks[place][0], math.inf)))
+            place = next((at for at in equal if not blocks[at][2].is_segment), place)
+        return blocks.pop(place)[2]
 
     def _segment(self, pool: tuple[str, bool], size: int) -> _Block:
         own = -(-size // SMALL_SEGMENT) * SMALL_SEGMENT
         total = SMALL_SEGMENT if size <= SMALL else MEDIUM_SEGMENT if size < MEDIUM else own
-        self._lowest -= total + 1
-        block = _Block(self._lowest, total, pool)
+        self._span += total + 1
+        block = _Block(self._span if self.order == "above" else -self._span, total, pool)
         self.reserved += total
         self.highest_reserved = max(self.highest_reserved, self.reserved)
         return block

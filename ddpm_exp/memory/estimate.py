@@ -13,6 +13,7 @@ from ddpm_exp.data.examples import Facts
 from ddpm_exp.data.place import room_for, stays_in_files
 from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
+from ddpm_exp.memory.context import CPU, context_bytes
 from ddpm_exp.memory.kernels import is_cuda, kernels_of, library_bytes
 from ddpm_exp.memory.moments import Bytes, Moments
 from ddpm_exp.memory.replayed import alive, peaks, process_of
@@ -29,15 +30,6 @@ from ddpm_exp.training.posthoc import TRACKED
 
 UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.1, "other GPUs, 16 bits": 0.2, "cuda, fp32": 0.35, "spread": 0.25}
 """Relative; `docs/memory.md` shows what it comes from. What cuDNN takes for fp32 convolutions was measured on an H100 only."""
-
-CONTEXT = {"cuda": 848 * MIB, "cpu": 700 * MIB}
-"""CUDA context and libraries: 821 to 869 MiB measured on an H100. CPU: a process that has imported torch and this package."""
-
-GRAPHS = 76 * MIB
-"""What of the context the first captured graph takes (measured on an H100)."""
-
-COMPILED = 96 * MIB
-"""What kernels of `torch.compile` add to the context of a network of convolutions with fused kernels: measured on an H100."""
 
 CUBLAS_WORKSPACE = 32 * MIB
 """What cuBLAS takes once on Hopper (8 MiB before), per stream."""
@@ -59,22 +51,23 @@ _UNKNOWN_CLASSES = 100
 def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch: int) -> Estimate:
     """Peak bytes on `gpu` when `micro_batch` images go through the network at once.
 
-    Deterministic, no device is asked, no network is given memory. Compiled networks (`hardware.compile`) are counted as
-    eager ones, which is an upper bound. Images of a folder without `subset` are not counted: only its files tell how many.
+    Deterministic, no device is asked, no network is given memory. Steps of compiled networks (`hardware.compile`) are counted as
+    ones with fused kernels, which keep what a compiler's do. Images of a folder without `subset` are not counted: only its files
+    tell how many.
     """
     setting = setting_of(experiment, gpu, precision)
     if is_cuda(gpu) and not experiment.hardware.shard:
         return _replayed(experiment, gpu, precision, setting, micro_batch)
-    device = "cuda" if is_cuda(gpu) else "cpu"
+    context = context_bytes(experiment, setting.kernels) if is_cuda(gpu) else CPU
     resident = _resident(experiment, setting, _sizes(setting), gpu)
     if experiment.hardware.shard:
         devices = experiment.hardware.devices
         accumulates = micro_batch * devices < experiment.training.images_per_step
         resident = spread_out(resident, meta_network(setting), devices, accumulates=accumulates)
     moment, living = _training(setting).peak(micro_batch)
-    batch, sampling = _sampling(experiment, setting, gpu, resident, min(FEWEST_SAMPLED, micro_batch))
+    batch, sampling = _sampling(experiment, setting, gpu, resident, min(FEWEST_SAMPLED, micro_batch), context)
     return Estimate(
-        terms=_total(resident, living, experiment.model.checkpointing, device),
+        terms=_total(resident, living, experiment.model.checkpointing, context),
         sampling_bytes=sampling,
         sampling_batch=batch,
         moment=moment,
@@ -105,12 +98,13 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
         captured=experiment.hardware.cuda_graph,
         accumulates=micro_batch * experiment.hardware.devices < experiment.training.images_per_step,
     )
-    context = CONTEXT["cuda"] - (0 if experiment.hardware.cuda_graph else GRAPHS)
-    if experiment.hardware.compile is True and setting.kernels.fused_norms and experiment.model.kind in ("unet", "encoder-decoder"):
-        context += COMPILED
+    drawing = replace(setting, weights_once=once and experiment.hardware.cuda_graph)
+    if experiment.hardware.compile is True:  # which drawing is not
+        setting = replace(setting, kernels=kernels_of(gpu, precision, fused_norms=True))
+    context = context_bytes(experiment, drawing.kernels)
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
     batch, fewest, limit = SAMPLING_BATCH["cuda"], min(FEWEST_SAMPLED, micro_batch), budget(experiment, gpu) - context
-    while (found := peaks(setting, process, micro_batch, batch, copies)).drawing > limit and batch > fewest:
+    while (found := peaks(setting, drawing, process, micro_batch, batch, copies)).drawing > limit and batch > fewest:
         batch //= 2
     moment, living = alive(setting, micro_batch)
     terms = {term: resident.get(term, 0) + dict(living).get(term, 0) for term in TERMS}
@@ -127,14 +121,13 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
     )
 
 
-def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, fewest: int) -> tuple[int, int]:
+def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, fewest: int, context: int) -> tuple[int, int]:
     """Images drawn together, and the peak bytes of doing so."""
-    device = "cuda" if is_cuda(gpu) else "cpu"
     copies = 1 if experiment.sampling.guidance_scale == 1 else 2
-    batch = SAMPLING_BATCH[device]
+    batch = SAMPLING_BATCH["cuda" if is_cuda(gpu) else "cpu"]
     while True:
         _, living = _forward(setting).peak(batch * copies)
-        total = sum(_total(resident, living, experiment.model.checkpointing, device).values())
+        total = sum(_total(resident, living, experiment.model.checkpointing, context).values())
         if batch <= fewest or total <= budget(experiment, gpu):
             return batch, total
         batch //= 2
@@ -205,10 +198,10 @@ def _averages(experiment: Experiment) -> int:
     return int(experiment.training.averages) + (0 if experiment.training.ema_snapshots is None else len(TRACKED))
 
 
-def _total(resident: Bytes, alive: Bytes, checkpointing: bool, device: str) -> Bytes:
+def _total(resident: Bytes, alive: Bytes, checkpointing: bool, context: int) -> Bytes:
     terms = {term: resident.get(term, 0) + alive.get(term, 0) for term in TERMS}
     terms["fragmentation"] = int(FRAGMENTATION[checkpointing] * sum(terms.values()))
-    terms["context"] = CONTEXT[device]
+    terms["context"] = context
     return terms
 
 

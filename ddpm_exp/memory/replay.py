@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ddpm_exp.memory.allocator import Allocator
+from ddpm_exp.memory.allocator import Allocator, Order
 from ddpm_exp.memory.script import DEATH, Script
 
 GRAPH = "graph"
@@ -65,8 +65,8 @@ class Reserved:
 class Replay:
     """A process from its start. Methods are called in the order in which a run does these things."""
 
-    def __init__(self, process: Process) -> None:
-        self._process, self._memory = process, Allocator()
+    def __init__(self, process: Process, order: Order = "below") -> None:
+        self._process, self._memory = process, Allocator(order)
         self._stepped = False
         self._libraries: set[tuple[str, str, str]] = set()
         self._build()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from torch import Tensor
 
+from ddpm_exp.memory.allocator import Order
 from ddpm_exp.memory.replay import Process, Replay
 from ddpm_exp.memory.script import DEATH, Script
 from ddpm_exp.memory.step import Setting, meta_network, sampling_trace, training_trace
@@ -15,11 +16,14 @@ from ddpm_exp.memory.update import update_events
 from ddpm_exp.models.half import cast_by_autocast
 from ddpm_exp.training.optimizer import moments
 
+KNOTS = 8
+"""Numbers of images between a power of two and the next at which a process is replayed."""
+
+_ORDERS: tuple[Order, ...] = ("below", "above", "parts first")
 _TERMS = ("activations", "autocast copies", "data", "workspace")
 
 
-@dataclass(frozen=True)
-class Peaks:
+class Peaks(NamedTuple):
     """Bytes that torch reserves at most."""
 
     training: int
@@ -50,40 +54,56 @@ def process_of(
     )
 
 
-def peaks(setting: Setting, process: Process, micro_batch: int, drawn: int, copies: int) -> Peaks:
-    """With `micro_batch` images at once, and `drawn` drawn together, of each of which `copies` go through the network.
+def peaks(setting: Setting, drawing: Setting, process: Process, micro_batch: int, drawn: int, copies: int) -> Peaks:
+    """With `micro_batch` images at once, and `drawn` drawn together, of each of which `copies` go through the network; `drawing` is
+    how it is drawn, as `setting` is how it is trained.
 
-    Replayed at powers of two; between them on a straight line, and never less for more images: an allocator leaves less unused
-    at some sizes than at smaller ones, and a plan must not depend on such luck.
+    Replayed at powers of two and, where they lie around `micro_batch`, at some numbers between them; never less for more images: an
+    allocator leaves less unused at some sizes than at smaller ones, and a plan must not depend on such luck.
     """
     low = 1 << (micro_batch.bit_length() - 1)
-    below = _rising(setting, process, low, drawn, copies)
+    below = _rising(setting, drawing, process, low, drawn, copies)
     if low == micro_batch:
         return below
-    above = _rising(setting, process, 2 * low, drawn, copies)
-    share = micro_batch / low - 1.0
+    limit = _rising(setting, drawing, process, 2 * low, drawn, copies)
+    step = max(1, low // KNOTS)
+    before = above = below
+    for knot in range(low + step, micro_batch + step, step):
+        found = limit if knot == 2 * low else _at(setting, drawing, process, knot, drawn, copies)
+        before, above = above, _smaller(limit, _larger(above, found))
+    share = (micro_batch - knot) / step + 1.0
     return Peaks(
-        int(below.training + share * (above.training - below.training)),
-        int(below.drawing + share * (above.drawing - below.drawing)),
+        int(before.training + share * (above.training - before.training)),
+        int(before.drawing + share * (above.drawing - before.drawing)),
     )
 
 
 @lru_cache(maxsize=4096)
-def _rising(setting: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
-    here = _at(setting, process, images, drawn, copies)
+def _rising(setting: Setting, drawing: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
+    here = _at(setting, drawing, process, images, drawn, copies)
     if images == 1:
         return here
-    fewer = _rising(setting, process, images // 2, drawn, copies)
-    return Peaks(max(here.training, fewer.training), max(here.drawing, fewer.drawing))
+    return _larger(here, _rising(setting, drawing, process, images // 2, drawn, copies))
 
 
 @lru_cache(maxsize=4096)
-def _at(setting: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
-    replay = Replay(process)
-    training = replay.train(_training(setting), images).reserved
-    sampled = replace(setting, weights_once=setting.weights_once and process.captured)
-    drawing = replay.draw(_sampling(sampled), drawn * copies, drawn).reserved
-    return Peaks(training, drawing)
+def _at(setting: Setting, drawing: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
+    """The most that an order of segments leads to, where recomputing makes it matter and a graph is captured after others' segments
+    went back; without recomputing no order was seen to change a training's peak by more than 0.1 %."""
+    found = Peaks(0, 0)
+    for order in _ORDERS if setting.model.checkpointing and process.captured else _ORDERS[:1]:
+        replay = Replay(process, order)
+        trained = replay.train(_training(setting), images).reserved
+        found = _larger(found, Peaks(trained, replay.draw(_sampling(drawing), drawn * copies, drawn).reserved))
+    return found
+
+
+def _larger(one: Peaks, other: Peaks) -> Peaks:
+    return Peaks(max(one.training, other.training), max(one.drawing, other.drawing))
+
+
+def _smaller(one: Peaks, other: Peaks) -> Peaks:
+    return Peaks(min(one.training, other.training), min(one.drawing, other.drawing))
 
 
 @lru_cache(maxsize=4096)

@@ -53,10 +53,11 @@ def convolutions_of(func: object, args: tuple[Any, ...]) -> tuple[Convolution, .
 
 @lru_cache(maxsize=65536)
 def workspace(convolution: Convolution, images: int) -> int:
-    """Bytes for so many images: between two measured numbers of images on a straight line, beyond them in proportion.
+    """Bytes for so many images; beyond the measured numbers of images in proportion.
 
-    cuDNN's choice jumps between them, which nobody can know. Of a convolution that was not measured, what the most alike one
-    takes, in proportion to inputs and answers.
+    Between two of them cuDNN goes over from one choice to another, nobody knows where. What a choice takes stays the same or grows
+    with the images, so it is counted as no more than the larger of both, and no more for each image than the larger of both.
+    Of a convolution that was not measured, what the most alike one takes, in proportion to inputs and answers.
     """
     column = 1 + ("forward", "input", "weight").index(convolution.part)
     rows, scale = _rows_of(convolution._replace(part=""))
@@ -64,8 +65,8 @@ def workspace(convolution: Convolution, images: int) -> int:
     above = min((row for row in rows if row[0] >= images), default=below)
     if below is above or images < below[0]:
         return int(below[column] / below[0] * images * scale * KIB)
-    share = (images - below[0]) / (above[0] - below[0])
-    return int((below[column] + share * (above[column] - below[column])) * scale * KIB)
+    each = max(below[column] / below[0], above[column] / above[0])
+    return int(min(max(below[column], above[column]), each * images) * scale * KIB)
 
 
 @lru_cache(maxsize=4096)

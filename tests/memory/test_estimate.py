@@ -152,6 +152,17 @@ def test_fused_kernels_are_counted_only_where_they_run() -> None:
     assert kernels["T4"].channels_last
 
 
+def test_a_compiled_step_is_counted_with_fused_kernels_and_its_drawing_without() -> None:
+    def found(**hardware: Any) -> Any:
+        data, model = ImageFolder(root="images", image_size=32), TINY.but(attention_resolutions=(16,))
+        return estimate(experiment(data=data, model=model, hardware=Hardware(**hardware)), H100, "bf16", 64)
+
+    compiled, plain = found(compile=True, fused_kernels=False), found(compile=False, fused_kernels=False)
+    fused = found(compile=False)
+    assert compiled.terms["activations"] <= fused.terms["activations"] < 0.8 * plain.terms["activations"]
+    assert compiled.sampling_bytes - compiled.training_bytes > fused.sampling_bytes - fused.training_bytes
+
+
 def test_gradients_of_a_tensor_with_two_uses_are_summed_in_place() -> None:
     weight = torch.empty(1000, device="meta", requires_grad=True)
     recorder = Recorder((weight,), channels_last=False, workspaces=False)

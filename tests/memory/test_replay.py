@@ -11,10 +11,12 @@ from torch import nn
 from ddpm_exp.memory.allocator import MIB
 from ddpm_exp.memory.estimate import setting_of
 from ddpm_exp.memory.replay import Process, Replay
+from ddpm_exp.memory.replayed import peaks
 from ddpm_exp.memory.script import DEATH, Script
+from ddpm_exp.memory.step import training_trace
 from ddpm_exp.memory.trace import Recorder, Trace
 from ddpm_exp.memory.update import update_events
-from ddpm_exp.spec.data import Digits
+from ddpm_exp.spec.data import CIFAR10, Digits
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.model import UNet
@@ -38,6 +40,28 @@ def test_a_workspace_of_autograd_s_thread_holds_the_segment_that_it_was_cut_from
     both = Replay(NOTHING).train(script(step, {0: [forward], 2: [backward]}), 1).reserved
     assert first - alone == 32 * MIB, "a segment of its own, which stays when the rest goes back"
     assert both - first == 100 * MIB, "the captured step reserves anew what the workspace holds"
+
+
+def test_between_powers_of_two_a_process_is_replayed_too_and_never_needs_less() -> None:
+    model = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), time_embedding=32, groups=8)
+    setting = setting_of(Experiment(data=Digits(), model=model), find_gpu("H100"), "bf16")
+    found = [peaks(setting, setting, NOTHING, images, 16, 1) for images in range(2048, 4097, 128)]
+    assert found == sorted(found)
+    middle, ends = found[8], (found[0], found[16])
+    alone = Replay(NOTHING).train(Script.of(lambda images: training_trace(setting, images)), 3072).reserved
+    assert middle.training == min(max(alone, *(each.training for each in found[:8])), ends[1].training)
+
+
+def test_with_checkpointing_the_worst_order_of_segments_counts_where_a_step_is_captured() -> None:
+    model = UNet(base_channels=32, multipliers=(1, 2), attention_resolutions=(), time_embedding=32, groups=8, checkpointing=True)
+    setting = setting_of(Experiment(data=CIFAR10(), model=model), find_gpu("H100"), "bf16")
+    for captured in (True, False):
+        process = replace(NOTHING, captured=captured)
+        found = [peaks(setting, setting, process, images, 64, 1).training for images in (64, 128, 256, 512)]
+        step = Script.of(lambda images: training_trace(setting, images))
+        known = [Replay(process).train(step, images).reserved for images in (64, 128, 256, 512)]
+        worst = [Replay(process, "parts first").train(step, images).reserved for images in (64, 128, 256, 512)]
+        assert all(each >= least for each, least in zip(found, worst if captured else known, strict=True))
 
 
 def test_the_optimizer_s_step_follows_each_step_and_its_moments_come_once() -> None:
