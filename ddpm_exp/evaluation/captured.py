@@ -39,6 +39,12 @@ class Captured(nn.Module):
             self._graphs[key] = _Graph(self._ask, x, c_noise, condition)
         return self._graphs[key](x, c_noise, condition)
 
+    def release(self) -> bool:
+        """Give back what the graphs hold, and say whether there were any; what is met next is captured again."""
+        held = any(self._graphs.values())
+        self._graphs.clear()
+        return held
+
     def _ask(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
         with torch.autocast(x.device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None):
             said: Tensor = self.network(x, c_noise, condition)
@@ -59,16 +65,20 @@ class _Graph:
         self._condition = None if condition is None else {name: part.clone() for name, part in condition.items()}
         gc.collect()
         torch.cuda.empty_cache()  # what graphs before this one had is not held beside it
-        stream = _stream(x.device)
-        stream.wait_stream(torch.cuda.current_stream(x.device))
+        stream, current = _stream(x.device), torch.cuda.current_stream(x.device)
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):  # libraries choose their kernels, Triton compiles
                 ask(self._x, self._c_noise, self._condition)
-        torch.cuda.current_stream(x.device).wait_stream(stream)
+        current.wait_stream(stream)
         torch.cuda.synchronize(x.device)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream):
-            self._said = ask(self._x, self._c_noise, self._condition)
+        try:
+            with torch.cuda.graph(self._graph, stream=stream):
+                self._said = ask(self._x, self._c_noise, self._condition)
+        except RuntimeError:
+            torch.cuda.set_stream(current)  # a capture that fails at its end leaves its own
+            raise
 
     def __call__(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
         self._x.copy_(x)

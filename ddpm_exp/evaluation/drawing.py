@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from ddpm_exp.diffusion.paths import Path
 from ddpm_exp.diffusion.samplers import sample
 from ddpm_exp.diffusion.step import Denoise
 from ddpm_exp.evaluation.captured import Captured
+from ddpm_exp.evaluation.room import Room
 from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.diffusion import Diffusion
@@ -61,6 +62,9 @@ class Artist:
     ranks: Ranks = SINGLE
     """The processes that share the work of an evaluation; all call the same methods with the same arguments."""
 
+    room: Room = field(default_factory=Room)
+    """Where it is kept that memory ran out, and fewer than `batch` go at once; shared by all copies of this artist."""
+
     @torch.no_grad()
     def draw(
         self, network: nn.Module, asked: Batch, noises: torch.Tensor, *, held_out: bool, seed: int = EVALUATION_SEED
@@ -72,12 +76,19 @@ class Artist:
         The first of several processes gets all samples, each other one those that it drew.
         """
         network = self.fast(network.eval())
-        shares, drawn = Shares.of(len(noises), self.batch, self.ranks), []
-        for part in shares:
+
+        def drawn(part: slice) -> torch.Tensor:
             self.heed_stop()
             condition = self.conditions.fixed(part_of(asked, part), self.device, held_out=held_out, turns=noises[part])
-            drawn.append(self.draw_batch(network, condition, noises[part], seed).cpu())
-        return shares.collect(drawn)
+            return self.draw_batch(network, condition, noises[part], seed).cpu()
+
+        shares = Shares.of(len(noises), self.batch, self.ranks)
+        return shares.collect(self.draw_each(shares, drawn, network))
+
+    def draw_each(self, shares: Shares, drawn: Callable[[slice], torch.Tensor], network: nn.Module) -> list[torch.Tensor]:
+        """What `drawn` draws with `network`, which is as `fast` made it, in each of this process's batches; see `Room.each`."""
+        give_back = network.release if isinstance(network, Captured) else lambda: False
+        return self.room.each(shares, drawn, "drawing samples", self.device, give_back)
 
     def heed_stop(self) -> None:
         """Raise `Stopped` in every process if any was asked to stop."""
@@ -98,7 +109,9 @@ class Artist:
 
     def fast(self, network: nn.Module) -> nn.Module:
         """A copy of `network` that says the same sooner, for many calls; itself where graphs cannot be captured."""
-        return Captured(network, self.half) if self.capture and self.device.type == "cuda" else network
+        if not self.capture or self.device.type != "cuda":
+            return network
+        return self.room.once(lambda: Captured(network, self.half), "a copy of the network to draw with", self.device)
 
     def denoise(self, network: nn.Module, condition: Condition, n: int) -> Denoise:
         """`network` as a sampler asks it, about `n` examples of this condition; guided as `sampling` says."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from ddpm_exp.evaluation.room import Room
+from ddpm_exp.ranks.full_device import is_out_of_memory
 from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.errors import RunError, UserError
@@ -55,30 +58,42 @@ class FidResult:
         return self.generated == 50_000
 
 
-def measure(generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks = SINGLE) -> FidResult:
+def measure(
+    generated: torch.Tensor,
+    reals: torch.Tensor,
+    weights: Path,
+    device: torch.device,
+    ranks: Ranks = SINGLE,
+    room: Room | None = None,
+) -> FidResult:
     """FID of uint8 `generated` to `reals`, both [N, C, H, W]: the plain training images, not mirrored, none dropped.
 
     Features are computed in fp32 without TF32 and cached nowhere: the library's cache key knows neither weights nor count. Each
-    of several processes extracts a share of them (`assist`). Raises RunError for a file that is not Inception's weights.
+    of several processes extracts a share of them (`assist`). Raises RunError for a file that is not Inception's weights, and as
+    `room` does where memory runs out.
     """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     ranks.share(generated)
     try:
-        ours, theirs = (fid_features_to_statistics(found) for found in _features(generated, reals, weights, device, ranks))
+        ours, theirs = (
+            fid_features_to_statistics(found) for found in _features(generated, reals, weights, device, ranks, room or Room())
+        )
         value = fid_statistics_to_metric(ours, theirs, verbose=False)[KEY_METRIC_FID]
     except (RuntimeError, KeyError, AssertionError, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise _unusable(weights, "torch-fidelity could not measure FID", error) from error
     return FidResult(float(value), len(generated), len(reals))
 
 
-def assist(reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks) -> None:
+def assist(reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks, room: Room) -> None:
     """This process's share of a `measure` that the first process does at the same time."""
-    _features(ranks.share(None), reals, weights, device, ranks)
+    _features(ranks.share(None), reals, weights, device, ranks, room)
 
 
 def _features(
-    generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks
+    generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks, room: Room
 ) -> list[torch.Tensor]:
     """Inception's features of both sets, float32 [N, 2048] on the CPU; on processes but the first, their share of them."""
     from torch_fidelity.utils import create_feature_extractor
@@ -87,14 +102,18 @@ def _features(
     allowed = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        extractor = create_feature_extractor(
-            "inception-v3-compat", [_LAYER], cuda=device.type == "cuda", feature_extractor_weights_path=str(weights), verbose=False
-        )
+        where = {"cuda": device.type == "cuda", "feature_extractor_weights_path": str(weights), "verbose": False}
+        make = partial(create_feature_extractor, "inception-v3-compat", [_LAYER], **where)
+        extractor = room.once(make, "Inception, which FID needs", device)
+
+        def extracted(images: torch.Tensor, part: slice) -> torch.Tensor:
+            features: torch.Tensor = extractor(images[part].expand(-1, 3, -1, -1).to(device))[0]
+            return features.cpu()
+
         found = []
         for images in (generated, reals):
             shares = Shares.of(len(images), _TOGETHER, ranks)
-            parts = [extractor(images[part].expand(-1, 3, -1, -1).to(device))[0].cpu() for part in shares]
-            found.append(shares.collect(parts))
+            found.append(shares.collect(room.each(shares, partial(extracted, images), "extracting features for FID", device)))
         return found
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed

@@ -27,9 +27,7 @@ def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int |
         artist.heed_stop()
         return asking(x, c_noise, condition)
 
-    count, sums = len(held_out.x0), []
-    shares = Shares.of(count, artist.batch, artist.ranks)
-    for part in shares:
+    def total(part: slice) -> Tensor:
         batch = part_of(held_out, part)
         numbers = torch.arange(part.start, part.stop, device=artist.device)
         bits = bits_per_dimension(
@@ -44,5 +42,9 @@ def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int |
             clip_x0=artist.clamp,
             prefix="validation/",
         )
-        sums.append(bits.total.double().sum())
+        return bits.total.double().sum().cpu()
+
+    count = len(held_out.x0)
+    shares = Shares.of(count, artist.batch, artist.ranks)
+    sums = artist.room.each(shares, total, "measuring bits per dimension", artist.device)
     return {"val/bits_per_dimension": sum(shares.collect_rows(sums).tolist()) / count}

@@ -40,26 +40,30 @@ def validate(network: nn.Module, held_out: Batch, artist: Artist, spec: Evaluati
     whatever the schedule's own times.
     """
     network.eval()
-    count = len(held_out.x0)
-    rows: list[torch.Tensor] = []
-    pictures: list[torch.Tensor] = []
+    count, several = len(held_out.x0), artist.ranks.size > 1
     # One step's worth is all of them, so that stratified times do not depend on batches.
     objective = Objective(artist.diffusion, artist.path, images_per_step=count, device=artist.device)
-    shares = Shares.of(count, artist.batch, artist.ranks, at_least=_SHOWN)  # The examples that are shown lie in the first batch.
-    for part in shares:
+    # The examples that are shown are the first process's.
+    shares = Shares.of(count, artist.batch, artist.ranks, at_least=_SHOWN if several else 1)
+
+    def measured(part: slice) -> tuple[torch.Tensor, list[torch.Tensor]]:
         artist.heed_stop()
         batch = _Part(network, part_of(held_out, part), part.start, artist, objective)
+        pictures: list[torch.Tensor] = []
         row = [batch.loss(), *(batch.error_at(level)[0] / len(spec.log_snr) for level in spec.log_snr)]
         for level in spec.reconstruction_log_snr:
             error, noisy, estimate = batch.error_at(level, clip=artist.clamp)
             row.append(error / len(spec.reconstruction_log_snr))
-            if part.start == 0:
-                pictures += [noisy[:_SHOWN], estimate[:_SHOWN]]
-        rows.append(torch.tensor(row, dtype=torch.float64))
-    sums = _sums(shares.collect_rows(rows).tolist(), len(spec.log_snr))
-    shown = torch.stack([held_out.x0[:_SHOWN], *pictures])
+            if part.start < _SHOWN:
+                pictures += [shown[: _SHOWN - part.start].cpu() for shown in (noisy, estimate)]
+        return torch.tensor(row, dtype=torch.float64), pictures
+
+    found = artist.room.each(shares, measured, "measuring errors on held-out examples", artist.device)
+    sums = _sums(shares.collect_rows([row for row, _ in found]).tolist(), len(spec.log_snr))
+    pictures = [torch.cat(parts) for parts in zip(*(pictures for _, pictures in found if pictures), strict=True)]
+    shown = torch.stack([held_out.x0[:_SHOWN].cpu(), *pictures])
     values = {f"val/{name}": total / count for name, total in sums.items()}
-    return Errors(values, (shown.clamp(-1, 1) if artist.clamp else shown).cpu())
+    return Errors(values, shown.clamp(-1, 1) if artist.clamp else shown)
 
 
 def _sums(rows: list[list[float]], levels: int) -> dict[str, float]:

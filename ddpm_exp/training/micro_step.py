@@ -13,10 +13,10 @@ from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.network import Condition
 from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.models.dropout import share_keys
+from ddpm_exp.ranks.full_device import is_out_of_memory
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.half_weights import HalfWeights
-from ddpm_exp.training.out_of_memory import is_out_of_memory
 from ddpm_exp.training.phases import WHOLE, Stage
 from ddpm_exp.training.precision import autocast, half_of
 from ddpm_exp.training.sharding import is_spread

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ddpm_exp.ranks.full_device import is_out_of_memory, release, said_by
 from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.spec.training import Training
 from ddpm_exp.training.ema import Ema, decay, power_decay, power_exponent
 from ddpm_exp.training.gradients import Gradients
 from ddpm_exp.training.micro_step import GraphedMicroStep, MicroStep
 from ddpm_exp.training.optimizer import build_optimizer
-from ddpm_exp.training.out_of_memory import Halved, NoRoomError, is_out_of_memory, release
+from ddpm_exp.training.out_of_memory import Halved, NoRoomError
 from ddpm_exp.training.phases import Stages, stage_at
 from ddpm_exp.training.posthoc import TRACKED
 from ddpm_exp.training.precision import LossScale
@@ -130,7 +131,7 @@ class Trainer:
         except RuntimeError as error:
             if self.on_halved is None or self.spread or not is_out_of_memory(error):  # spread ones would wait for each other
                 raise
-            return str(error).strip().splitlines()[0]
+            return said_by(error)
 
     def _add_gradients(self) -> torch.Tensor:
         self.gradients.zero()
@@ -161,7 +162,7 @@ class Trainer:
             self._micro_step.release()
         release(self._device)
         assert self.on_halved is not None
-        self.on_halved(Halved(self.images_seen, micro, share // micro, said))
+        self.on_halved(Halved(self.images_seen, micro, share // micro, self._plan.gpu, self._plan.devices, said))
 
     def _keep(self) -> float:
         """Share of the old average that the step which just ended keeps."""
@@ -180,7 +181,7 @@ class Trainer:
             if self.on_halved is None or not is_out_of_memory(error):
                 raise
             raise NoRoomError(
-                f"the optimizer's update has no room on the device after {self.images_seen:,} images: {str(error).splitlines()[0]}",
+                f"the optimizer's update has no room on the device after {self.images_seen:,} images: {said_by(error)}",
                 field="hardware.micro_batch",
                 value=self._plan.micro_batch,
                 fix="give the same command again, with a smaller hardware.micro_batch: it goes on from the last checkpoint",

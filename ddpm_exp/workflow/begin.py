@@ -25,6 +25,7 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.probing import in_one_line, measure
 from ddpm_exp.workflow.recorded import keep_data
+from ddpm_exp.workflow.short_of_memory import halved_before
 from ddpm_exp.workflow.spread_state import restore_together
 
 
@@ -32,10 +33,14 @@ def size_to_gpu(prepared: Prepared, run: RunDirectory | None, display: Display, 
     """On CUDA, the plan measured by real steps, compiled if that pays (or if `run`, which is resumed, is); on the CPU, the
     plan as it is. Of several processes, each tries its share of a step alone, and all take the smallest micro-batch.
 
-    A run that is resumed keeps its micro-batch if it fits: sliced otherwise, its results would differ by rounding.
+    A run that is resumed keeps its micro-batch if it fits: sliced otherwise, its results would differ by rounding. Where memory
+    ran out in it, that is the one that was left.
     """
-    found = _measured(prepared, run, display, ranks.share(micro_batch_of(run, prepared.plan)))
-    micro = int(-ranks.largest(-found.micro_batch))
+    halved: int | None = ranks.share(halved_before(run, prepared))
+    if halved is not None:
+        display.note(f"{halved} at once, as memory ran out in this run before; another hardware.micro_batch is taken as written")
+    found = _measured(prepared, run, display, halved or ranks.share(micro_batch_of(run, prepared.plan)))
+    micro = int(-ranks.largest(-min(found.micro_batch, halved or found.micro_batch)))
     smallest = found.but(micro_batch=micro, accumulation=found.images_per_step // found.devices // micro)
     return replace(prepared, plan=Plan.model_validate(ranks.share(smallest.model_dump())))
 

@@ -47,7 +47,8 @@ def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: 
     lead(ranks, "fid")
     drawn = draw_for_fid(prepared, runtime)
     display.phase("FID: extracting features")
-    found = fid.measure(to_uint8(drawn), prepared.splits.train.x, fid.find_weights(spec), runtime.artist.device, ranks)
+    artist, train = runtime.artist, prepared.splits.train
+    found = fid.measure(to_uint8(drawn), train.x, fid.find_weights(spec), artist.device, ranks, artist.room)
     values = {"samples/fid": found.value, "samples/fid_generated": float(found.generated), "samples/fid_reals": float(found.reals)}
     run.metrics.append(total, values)
     sink.log(total, values)

@@ -67,6 +67,8 @@ class _Follower:
         self._prepared, self._runtime, self._ranks = prepared, runtime, ranks
         self._wish = wish
         self._complete = False
+        # Evaluations stop where memory runs out (see `Room.each`), with an error that says so.
+        runtime.artist.room.on_fewer = lambda fewer: None
 
     def obey(self) -> Order:
         """Carry out orders up to one that ends a pause of training or the run, and return that."""
@@ -95,7 +97,8 @@ class _Follower:
         spec, train_set = self._prepared.experiment.evaluation.fid, self._prepared.splits.train
         assert spec is not None
         draw_for_fid(self._prepared, self._runtime)
-        fid.assist(train_set.x, fid.find_weights(spec), self._runtime.artist.device, self._ranks)
+        artist = self._runtime.artist
+        fid.assist(train_set.x, fid.find_weights(spec), artist.device, self._ranks, artist.room)
 
     def _train(self) -> None:
         training = self._prepared.experiment.training

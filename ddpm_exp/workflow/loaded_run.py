@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,9 @@ from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.paths import Path as DiffusionPath
 from ddpm_exp.diffusion.repaint import inpaint
 from ddpm_exp.evaluation.drawing import Artist
+from ddpm_exp.evaluation.room import Room
 from ddpm_exp.loading.translate import to_user_error
+from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.condition import ImageCondition, parts_of
 from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.errors import UserError
@@ -148,15 +151,15 @@ class LoadedRun:
         artist = self._artist(sampling)
         network = artist.fast(self.network)
         told = self.conditions.said(n, "cpu", **words)
-        drawn = []
-        for first in range(0, n, batch):
-            part = slice(first, min(first + batch, n))
+
+        def some(part: slice) -> Tensor:
             condition = part_of(told, part, self.device)
             if lead is None:
-                x = artist.draw_batch(network, condition, torch.arange(part.start, part.stop), seed)
-            else:
-                x = lead(artist, part, condition, seed)
-            drawn.append(x.cpu())
+                return artist.draw_batch(network, condition, torch.arange(part.start, part.stop), seed).cpu()
+            x: Tensor = lead(artist, part, condition, seed)
+            return x.cpu()
+
+        drawn = artist.draw_each(Shares(n, batch), some, network)
         given = told["image"][:, :-1] if told is not None and "image" in words else None
         return Samples(torch.cat(drawn), self.codec, captions_of(words, self.facts, n), given)
 
@@ -193,6 +196,7 @@ class LoadedRun:
             capture=experiment.hardware.cuda_graph,
             clamp=family_of(experiment.data) == "image",
             guide=guide_of(experiment, self.facts, self.device),
+            room=Room(lambda fewer: warnings.warn(str(fewer), stacklevel=2)),
         )
 
 

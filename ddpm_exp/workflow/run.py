@@ -31,6 +31,7 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.orders import lead
 from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 from ddpm_exp.workflow.record import last_values
+from ddpm_exp.workflow.short_of_memory import evaluations_told
 from ddpm_exp.workflow.sitting import Sitting
 from ddpm_exp.workflow.smoke import one_thread, smoke
 from ddpm_exp.workflow.sole_writer import sole_writer
@@ -136,9 +137,10 @@ def _sit(
     display.phase(f"training {size} parameters on {prepared.machine.gpu.name}")
     try:
         start_alike(runtime.trainer, runtime.trainer.ranks)
-        complete = sitting.go()
-        if complete:
-            finish(prepared, runtime, run, sink, display, lambda: sitting.seconds)
+        with evaluations_told(runtime, run, display):
+            complete = sitting.go()
+            if complete:
+                finish(prepared, runtime, run, sink, display, lambda: sitting.seconds)
     except Stopped:  # while FID was measured
         complete = False
     except KeyboardInterrupt:
