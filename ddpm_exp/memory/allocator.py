@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Order = Literal["below", "above", "parts first"]
-"""Where a new segment lies: below the ones before, or above them. `parts first` is the addresses that waste most: of equal free
+"""Where a new segment lies: below the ones before, or above them. `parts first` stands for addresses that waste much: of equal free
 blocks one that is part of a segment is taken before one that is all of its own, so that the part's neighbours cannot join it and
 what is larger than both needs a new segment."""
 

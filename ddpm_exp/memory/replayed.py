@@ -89,7 +89,7 @@ def _rising(setting: Setting, drawing: Setting, process: Process, images: int, d
 @lru_cache(maxsize=4096)
 def _at(setting: Setting, drawing: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
     """The most that an order of segments leads to, where recomputing makes it matter and a graph is captured after others' segments
-    went back; without recomputing no order was seen to change a training's peak by more than 0.1 %."""
+    went back; without recomputing no order was seen to raise a training's peak by 0.1 %."""
     found = Peaks(0, 0)
     for order in _ORDERS if setting.model.checkpointing and process.captured else _ORDERS[:1]:
         replay = Replay(process, order)
