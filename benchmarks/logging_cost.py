@@ -4,16 +4,16 @@
     python benchmarks/logging_cost.py --device cuda --out benchmarks/results/logging_cost_cuda.json experiments/quickstart.py ...
 
 Trains as `run` does, in turns with and without what it does at each log: statistics read from the device, the line in
-metrics.jsonl, status.json, the offline W&B client where it is installed, the line on the screen. Per experiment: milliseconds of a
-step without logs, of a step with them (medians of the turns), and of a log alone; "share" is a log's time over its interval's,
-"share_of_turns" is the difference between the turns, which holds what a log costs by making the device wait, and all noise.
+metrics.jsonl, status.json, the offline W&B client where it is installed, the line on the screen. A log costs its own time and makes
+the device wait for the steps after it. To tell that from a machine's noise, turns with logs have one every `DENSE` steps; what such
+a turn takes longer, by log, is "milliseconds_by_log" (median over pairs of turns, with quartiles), and "share" is that over the
+interval that the experiment sets. "milliseconds_in_log" is the time within a log, at that interval.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import io
 import json
 import os
 import statistics
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from rich.console import Console
@@ -42,8 +42,13 @@ EXPERIMENTS = ("quickstart", "wine_table", "waves_sequence", "outlines_points")
 
 NEVER = 10**15
 
+DENSE = 10
+"""Steps between the logs of a turn that has them."""
 
-def sitting_of(file: str, overrides: Sequence[str], gpu: str | None, root: Path, screen: io.TextIOBase) -> tuple[Sitting, Any]:
+TURN_SECONDS = 0.4
+
+
+def sitting_of(file: str, overrides: Sequence[str], gpu: str | None, root: Path, screen: IO[str]) -> tuple[Sitting, Any]:
     """What `run` trains with, at its first step, and the sink that is to be closed."""
     wandb = "offline" if importlib.util.find_spec("wandb") else "off"
     words = ["training.duration=100000000 steps", f"tracking.wandb={wandb}", "hardware.compile=False", *overrides]
@@ -65,14 +70,14 @@ class Turns:
         self.interval = sitting._log_images // self._step
         self.logs: list[float] = []
 
-    def steps(self, count: int, *, logs: bool) -> float:
-        """Seconds per step over `count` steps."""
+    def steps(self, count: int, *, log_every: int | None) -> float:
+        """Seconds that `count` steps take, with a log after so many steps each."""
         until = self._trainer.images_seen + count * self._step
         callbacks = Callbacks(self._log, lambda images: None, lambda: self._trainer.images_seen >= until)
+        every = NEVER if log_every is None else log_every * self._step
         began = time.perf_counter()
-        every = self._sitting._log_images if logs else NEVER
         train(self._trainer, log_images=every, stops=(), stop_after_bad_steps=NEVER, callbacks=callbacks)
-        return (time.perf_counter() - began) / count
+        return time.perf_counter() - began
 
     def _log(self, images: int, values: dict[str, float]) -> None:
         began = time.perf_counter()
@@ -85,27 +90,28 @@ def measured(file: str, overrides: Sequence[str], gpu: str | None, seconds: floa
     with tempfile.TemporaryDirectory() as root, Path(os.devnull).open("w") as screen:
         sitting, ends = sitting_of(file, overrides, gpu, Path(root), screen)
         turns = Turns(sitting)
-        turns.steps(10, logs=False)
-        rough = turns.steps(20, logs=False)
-        count = turns.interval * max(1, round(1.0 / (turns.interval * rough)))
-        turns.steps(turns.interval, logs=True)
-        turns.logs.clear()
-        without, with_logs, began = [], [], time.monotonic()
-        while time.monotonic() - began < seconds or len(without) < 3:
-            without.append(turns.steps(count, logs=False))
-            with_logs.append(turns.steps(count, logs=True))
+        turns.steps(10, log_every=None)
+        rough = turns.steps(20, log_every=None) / 20
+        turns.steps(3 * turns.interval, log_every=turns.interval)
+        own = statistics.mean(turns.logs)
+        count, began = DENSE * max(3, round(TURN_SECONDS / (DENSE * rough))), time.monotonic()
+        pairs: list[tuple[float, float]] = []
+        while time.monotonic() - began < seconds or len(pairs) < 5:
+            pairs.append((turns.steps(count, log_every=None), turns.steps(count, log_every=DENSE)))
         ends[0].finish(0)
         ends[1].close()
-    step, log = statistics.median(without), statistics.mean(turns.logs)
+    step = statistics.median(without for without, _ in pairs) / count
+    by_log = [(with_logs - without) / (count / DENSE) for without, with_logs in pairs]
+    low, middle, high = statistics.quantiles(by_log, n=4)
     return {
         "steps_between_logs": turns.interval,
         "milliseconds_per_step": round(1e3 * step, 4),
-        "milliseconds_per_step_with_logs": round(1e3 * statistics.median(with_logs), 4),
-        "milliseconds_per_log": round(1e3 * log, 3),
-        "slowest_log_milliseconds": round(1e3 * max(turns.logs), 3),
-        "logs": len(turns.logs),
-        "share": round(log / (turns.interval * step), 5),
-        "share_of_turns": round(statistics.median(a / b for a, b in zip(with_logs, without, strict=True)) - 1, 5),
+        "pairs": len(pairs),
+        "milliseconds_by_log": round(1e3 * middle, 3),
+        "quartiles": [round(1e3 * low, 3), round(1e3 * high, 3)],
+        "milliseconds_in_log": round(1e3 * own, 3),
+        "share": round(middle / (turns.interval * step), 5),
+        "share_quartiles": [round(each / (turns.interval * step), 5) for each in (low, high)],
     }
 
 

@@ -19,8 +19,8 @@ _WARM_UPS = 2
 class Captured(nn.Module):
     """A frozen copy of `network` that answers as it does under autocast to `half`, by replaying graphs.
 
-    Autocast would cast the same weights again at every call. A shape is captured when it is first met; its graph lives, with
-    its memory, as long as this object.
+    Autocast would cast the same weights again at every call. A shape is captured when it is first met, and its graph kept with
+    its memory until `release`; somewhat smaller batches are answered by its first rows.
     """
 
     def __init__(self, network: nn.Module, half: torch.dtype | None) -> None:
@@ -29,15 +29,18 @@ class Captured(nn.Module):
         self._half = half
         if half is not None:
             with_half_weights(self.network, half)
-        self._graphs: dict[tuple[object, ...], _Graph] = {}
+        self._graphs: dict[tuple[object, ...], list[_Graph]] = {}
 
     @torch.no_grad()
     def forward(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
         """What the network says, as a tensor that no later call overwrites."""
-        key = (x.shape, x.dtype, *((name, part.shape, part.dtype) for name, part in sorted((condition or {}).items())))
-        if key not in self._graphs:
-            self._graphs[key] = _Graph(self._ask, x, c_noise, condition)
-        return self._graphs[key](x, c_noise, condition)
+        key = tuple((name, part.shape[1:], part.dtype) for name, part in [("x", x), *sorted((condition or {}).items())])
+        graphs = self._graphs.setdefault(key, [])
+        graph = next((one for one in graphs if one.serves(len(x))), None)
+        if graph is None:
+            graph = _Graph(self._ask, x, c_noise, condition)
+            graphs.append(graph)
+        return graph(x, c_noise, condition)
 
     def release(self) -> bool:
         """Give back what the graphs hold, and say whether there were any; what is met next is captured again."""
@@ -80,14 +83,19 @@ class _Graph:
             torch.cuda.set_stream(current)  # a capture that fails at its end leaves its own
             raise
 
+    def serves(self, examples: int) -> bool:
+        """Whether so many are few enough for it, and not so few that most of it would be for nothing."""
+        return len(self._x) // 2 < examples <= len(self._x)
+
     def __call__(self, x: Tensor, c_noise: Tensor, condition: Condition) -> Tensor:
-        self._x.copy_(x)
-        self._c_noise.copy_(c_noise)
+        n = len(x)
+        self._x[:n].copy_(x)
+        self._c_noise[:n].copy_(c_noise)
         for name, part in (condition or {}).items():
             assert self._condition is not None
-            self._condition[name].copy_(part)
+            self._condition[name][:n].copy_(part)
         self._graph.replay()
-        return self._said.clone()
+        return self._said[:n].clone()
 
 
 def with_half_weights(network: nn.Module, half: torch.dtype) -> None:

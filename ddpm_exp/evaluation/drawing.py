@@ -88,7 +88,11 @@ class Artist:
     def draw_each(self, shares: Shares, drawn: Callable[[slice], torch.Tensor], network: nn.Module) -> list[torch.Tensor]:
         """What `drawn` draws with `network`, which is as `fast` made it, in each of this process's batches; see `Room.each`."""
         give_back = network.release if isinstance(network, Captured) else lambda: False
-        return self.room.each(shares, drawn, "drawing samples", self.device, give_back)
+        try:
+            return self.room.each(shares, drawn, "drawing samples", self.device, give_back)
+        finally:
+            if give_back():
+                torch.cuda.empty_cache()  # else what the graphs held stays beside all that comes until the next drawing
 
     def heed_stop(self) -> None:
         """Raise `Stopped` in every process if any was asked to stop."""

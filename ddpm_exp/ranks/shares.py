@@ -26,8 +26,10 @@ class Shares:
 
     @classmethod
     def of(cls, count: int, together: int, ranks: Ranks = SINGLE, *, at_least: int = 1) -> Shares:
-        """Batches small enough that every process has work, but of `at_least` items."""
-        return cls(count, max(at_least, min(together, math.ceil(count / ranks.size)), 1), ranks)
+        """Batches small enough that every process has work, but of `at_least` items, and as equal as they can be: what is kept for
+        the size of one then serves the last, too."""
+        most = max(at_least, min(together, math.ceil(count / ranks.size)), 1)
+        return cls(count, max(at_least, math.ceil(count / max(1, math.ceil(count / most)))), ranks)
 
     @property
     def batches(self) -> int:

@@ -129,7 +129,7 @@ class Trainer:
         try:
             return self._add_gradients()
         except RuntimeError as error:
-            if self.on_halved is None or self.spread or not is_out_of_memory(error):  # spread ones would wait for each other
+            if self.on_halved is None or not is_out_of_memory(error):
                 raise
             return said_by(error)
 
@@ -145,7 +145,8 @@ class Trainer:
         return loss
 
     def _halve(self, said: str) -> None:
-        """Make do with less memory: half the images at once, twice as often, the same step. Raises NoRoomError for one image."""
+        """Make do with less memory: half the images at once, twice as often, the same step. Raises NoRoomError for one image, and
+        where weights are spread over processes, which wait for each other within the step."""
         share = self._plan.images_per_step // self._plan.devices
         # The largest part of the step that is at most half: 3 after 6, but also after 7.
         micro = max((size for size in range(1, self._plan.micro_batch // 2 + 1) if share % size == 0), default=0)
@@ -155,6 +156,13 @@ class Trainer:
                 field="hardware.micro_batch",
                 value=self._plan.micro_batch,
                 fix="free memory that other programs hold, and give the same command again: it goes on from the last checkpoint",
+            )
+        if self.spread:
+            raise NoRoomError(
+                f"a step has no room on one of the devices, after {self.images_seen:,} images: {said}",
+                field="hardware.micro_batch",
+                value=self._plan.micro_batch,
+                fix=f"give the same command again with hardware.micro_batch = {micro}: it goes on from the last checkpoint",
             )
         self._plan = self._plan.but(micro_batch=micro, accumulation=share // micro)
         self.eager.begin_again(self._plan)

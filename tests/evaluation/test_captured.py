@@ -36,8 +36,20 @@ def test_weights_cast_once_change_no_bit_of_the_answer() -> None:
 def test_a_captured_evaluation_is_the_one_op_by_op_whatever_came_before() -> None:
     network = lively().cuda()
     captured = Captured(network, torch.bfloat16)
-    for n in (3, 5, 3):
+    for n in (3, 5, 3, 4, 2):
         x, t = torch.randn(n, 1, 8, 8, device="cuda"), torch.rand(n, device="cuda") * 1000
         with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16):
             expected = network(x, t, None)
         assert torch.allclose(captured(x, t, None).float(), expected.float(), atol=2e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_somewhat_smaller_batches_need_no_graph_of_their_own_and_release_gives_all_back() -> None:
+    captured = Captured(lively().cuda(), torch.bfloat16)
+    for n, graphs in ((8, 1), (5, 1), (4, 2), (3, 2), (9, 3)):
+        captured(torch.randn(n, 1, 8, 8, device="cuda"), torch.rand(n, device="cuda"), None)
+        assert sum(map(len, captured._graphs.values())) == graphs
+    held = torch.cuda.memory_reserved()
+    assert captured.release() and not captured.release()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() < held

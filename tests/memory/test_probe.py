@@ -11,6 +11,7 @@ from ddpm_exp.memory.device import gpu_of, supports, this_machine
 from ddpm_exp.memory.plan import plan
 from ddpm_exp.memory.probe import Trial, probe, seconds_of, settle
 from ddpm_exp.memory.search import Attempt
+from ddpm_exp.ranks.full_device import release
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.experiment import Experiment
@@ -119,6 +120,7 @@ def test_a_probe_recovers_from_running_out_and_leaves_nothing_behind() -> None:
         return Trial(step, lambda: None)
 
     machine, _, _ = this_machine()
+    release(device)  # workspaces that other tests left
     before = torch.cuda.memory_allocated()
     probed = probe(HUNDRED, plan(HUNDRED, machine, device="cuda"), device, factory)
     assert probed is not None

@@ -137,3 +137,13 @@ def test_a_lack_of_memory_is_seen_behind_the_error_that_it_caused() -> None:
     except RuntimeError as error:
         assert is_out_of_memory(error)
     assert not is_out_of_memory(RuntimeError("no kernel image is available"))
+
+
+def test_where_weights_are_spread_nothing_is_tried_again_and_the_error_says_what_would_fit() -> None:
+    trainer = tiny_trainer(TRAINING.but(images_per_step=16), micro_batch=8)
+    trainer.spread = True
+    room = Room(trainer, 2)
+    with pytest.raises(NoRoomError, match="on one of the devices") as caught:
+        trainer.step()
+    assert caught.value.fix is not None and "hardware.micro_batch = 4" in caught.value.fix
+    assert room.halved == [] and trainer.micro_batch == 8
