@@ -5,8 +5,9 @@
     python benchmarks/memory_truth.py --compare memory_truth.json --out memory_truth.json    # anywhere: today's estimates beside it
 
 Each configuration of memory_cases.py trains some whole steps as `run` does, on random images, in a process of its own that has
-the GPU to itself (imports overlap), then draws one batch as an evaluation would, at one step. "process_bytes" is what the device
-has in use beyond what it had in use before the process came: the allocator's peak and all that CUDA and libraries take.
+the GPU to itself (imports overlap), then measures errors on held-out images and draws one batch at one step, as an evaluation does:
+"drawing" is the peak of both. "process_bytes" is what the device has in use beyond what it had in use before the process came: the
+allocator's peak and all that CUDA and libraries take.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from memory_cases import CASES, FOLDER_IMAGES, Case
 
 from ddpm_exp.data.datasets import load
 from ddpm_exp.data.examples import Examples, Splits, split
+from ddpm_exp.evaluation.validation import validate
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.estimate import estimate
 from ddpm_exp.memory.plan import plan as make_plan
@@ -84,6 +86,8 @@ def measured(case: Case) -> dict[str, Any]:
         count = runtime.artist.batch
         numbers = torch.arange(count)
         artist = runtime.artist
+        held_out = splits.held_out.batch(slice(0, min(experiment.evaluation.held_out, len(splits.held_out))), artist.device)
+        validate(runtime.averaged(), held_out, artist, experiment.evaluation)
         object.__setattr__(artist, "sampling", artist.sampling.but(steps=1))
         artist.draw(runtime.averaged(), splits.train.batch(numbers % len(splits.train)), numbers, held_out=False)
         torch.cuda.synchronize()
@@ -226,9 +230,7 @@ def compared(truth: Path, gpu: str) -> dict[str, Any]:
         errors += [(kind, record["error"]) for kind in kinds]
         if "predicted_before_bytes" in record:
             record["error_before"] = round(record["predicted_before_bytes"] / record["process_bytes"] - 1, 4)
-            of_known = not case.network.startswith("unseen")
-            unseen = "compiled" if kinds[-1] == "compiled" else "known networks" if of_known else f"new networks, {kinds[1]}"
-            errors.append((f"estimated before measured: {unseen}", record["error_before"]))
+            errors += [(f"estimated before measured{each}", record["error_before"]) for each in ("", f", {kinds[1]}")]
     found = {kind: _spread([error for name, error in errors if name == kind]) for kind in dict.fromkeys(name for name, _ in errors)}
     return {**document, "errors": found}
 

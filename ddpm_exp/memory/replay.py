@@ -87,6 +87,15 @@ class Replay:
         self._optimize()
         return self._highest()
 
+    def validate(self, script: Script, images: int) -> Reserved:
+        """Errors of so many held-out images at once, op by op on the program's stream, as an evaluation begins."""
+        for name in ("held out", "noise", "noisy", "estimate"):
+            self._memory.allocate(name, images * self._process.shape_bytes)
+        self._events(script, images, "")
+        for name in ("noise", "noisy", "estimate"):
+            self._memory.free(name)
+        return self._highest()
+
     def draw(self, script: Script, images: int, together: int) -> Reserved:
         """A drawing of `together` samples after the steps, of which `images` go through the network at once."""
         process, memory = self._process, self._memory
@@ -96,6 +105,7 @@ class Replay:
             self._events(script, images, "")
             return self._highest()
         self._copy_network()
+        memory.release(keep=(GRAPH,))
         for _ in range(2):
             self._events(script, images, "drawing")
         memory.release(keep=(GRAPH,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -94,6 +95,7 @@ def _at(setting: Setting, drawing: Setting, process: Process, images: int, drawn
     for order in _ORDERS if setting.model.checkpointing and process.captured else _ORDERS[:1]:
         replay = Replay(process, order)
         trained = replay.train(_training(setting), images).reserved
+        replay.validate(_sampling(replace(drawing, weights_once=False)), drawn)
         found = _larger(found, Peaks(trained, replay.draw(_sampling(drawing), drawn * copies, drawn).reserved))
     return found
 
