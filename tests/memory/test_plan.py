@@ -49,7 +49,7 @@ def test_slices_always_add_up_to_images_per_step_within_the_headroom(images_per_
 
 def test_memory_changes_the_slices_and_never_the_step() -> None:
     e = experiment(training=Training(images_per_step=512))
-    roomy, tight = plan(e, gpu(4096 * MIB), device="cuda"), plan(e, gpu(1040 * MIB), device="cuda")
+    roomy, tight = plan(e, gpu(4096 * MIB), device="cuda"), plan(e, gpu(1100 * MIB), device="cuda")
     assert roomy.micro_batch > tight.micro_batch
     assert roomy.images_per_step == tight.images_per_step == 512
 
@@ -58,8 +58,8 @@ def test_a_written_micro_batch_is_kept_or_refused_with_the_one_that_fits() -> No
     e = experiment(training=Training(images_per_step=512))
     assert plan(e.but(hardware=Hardware(micro_batch=2)), gpu(4096 * MIB), device="cuda").micro_batch == 2
     with pytest.raises(UserError, match=r"hardware\.micro_batch = 512: 512 images at once need") as refused:
-        plan(e.but(hardware=Hardware(micro_batch=512)), gpu(1040 * MIB), device="cuda")
-    fitting = plan(e, gpu(1040 * MIB), device="cuda").micro_batch
+        plan(e.but(hardware=Hardware(micro_batch=512)), gpu(1100 * MIB), device="cuda")
+    fitting = plan(e, gpu(1100 * MIB), device="cuda").micro_batch
     assert f"hardware.micro_batch = {fitting}," in (refused.value.fix or "")
 
 
