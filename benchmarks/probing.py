@@ -33,9 +33,9 @@ from ddpm_exp.memory.fitting import micro_batches
 from ddpm_exp.memory.limit import CONTEXT_BYTES
 from ddpm_exp.memory.probe import allowed, seconds_of
 from ddpm_exp.memory.search import Attempt, Caps, search
+from ddpm_exp.ranks.full_device import is_out_of_memory
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.hardware import find_gpu
-from ddpm_exp.training.out_of_memory import is_out_of_memory
 from ddpm_exp.workflow.display import Quiet
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.probing import measure, own_share, trials_of

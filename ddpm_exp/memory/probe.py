@@ -16,11 +16,11 @@ from ddpm_exp.memory.fitting import micro_batches
 from ddpm_exp.memory.limit import outside_allocator
 from ddpm_exp.memory.search import Attempt, Caps, Found, search
 from ddpm_exp.memory.terms import MIB, in_words
+from ddpm_exp.ranks.full_device import is_out_of_memory, release
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.plan import Plan
-from ddpm_exp.training.out_of_memory import is_out_of_memory, release
 
 
 class Trial(NamedTuple):

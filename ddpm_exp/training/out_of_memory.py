@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddpm_exp.ranks.full_device import is_out_of_memory, release
 from ddpm_exp.spec.errors import RunError
-
-__all__ = ["Halved", "NoRoomError", "is_out_of_memory", "release"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from support.tiny_training import TRAINING, Inputs, copied, identical, tiny_trainer
 
+from ddpm_exp.ranks.full_device import is_out_of_memory
 from ddpm_exp.spec.diffusion import Diffusion
-from ddpm_exp.training.out_of_memory import Halved, NoRoomError, is_out_of_memory
+from ddpm_exp.training.out_of_memory import Halved, NoRoomError
 from ddpm_exp.training.state import to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 
