@@ -4,10 +4,12 @@
     python benchmarks/logging_cost.py --device cuda --out benchmarks/results/logging_cost_cuda.json experiments/quickstart.py ...
 
 Trains as `run` does, in turns with and without what it does at each log: statistics read from the device, the line in
-metrics.jsonl, status.json, the offline W&B client where it is installed, the line on the screen. A log costs its own time and makes
-the device wait for the steps after it. To tell that from a machine's noise, turns with logs have one every `DENSE` steps; what such
-a turn takes longer, by log, is "milliseconds_by_log" (median over pairs of turns, with quartiles), and "share" is that over the
-interval that the experiment sets. "milliseconds_in_log" is the time within a log, at that interval.
+metrics.jsonl, status.json, the offline W&B client where it is installed, the line on the screen. To tell what that costs from a
+machine's noise, turns with logs have one every `DENSE` steps; what such a turn takes longer, by log, is "milliseconds_by_log"
+(median over pairs of turns, with quartiles), and "share" is that over the interval that the experiment sets. "share_at_interval"
+is found with logs no denser than the experiment's, which a machine's noise blurs more. "milliseconds_in_log" is the host's time
+within a log at that interval, which it spends on CUDA while the device has steps to do (with `--read-later 0` the device waits);
+"milliseconds_to_launch" is its time by step.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from ddpm_exp.cli.display import display_for
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.capture import host_facts, package_versions
 from ddpm_exp.records.wandb_sink import build_sink
-from ddpm_exp.training.loop import Callbacks, train
+from ddpm_exp.training.loop import Callbacks, train, wait_for
 from ddpm_exp.workflow.assemble import assemble
 from ddpm_exp.workflow.begin import begin
 from ddpm_exp.workflow.options import RunOptions
@@ -42,10 +44,13 @@ EXPERIMENTS = ("quickstart", "wine_table", "waves_sequence", "outlines_points")
 
 NEVER = 10**15
 
-DENSE = 10
-"""Steps between the logs of a turn that has them."""
+DENSE = 20
+"""Steps between the logs of a turn that has them; a turn begins and ends half way between two."""
 
-TURN_SECONDS = 0.4
+TURN_SECONDS = 0.8
+
+LAUNCHED = 8
+"""Steps that are launched in a row to time that: so few that a device's queue takes them all."""
 
 
 def sitting_of(file: str, overrides: Sequence[str], gpu: str | None, root: Path, screen: IO[str]) -> tuple[Sitting, Any]:
@@ -64,7 +69,8 @@ def sitting_of(file: str, overrides: Sequence[str], gpu: str | None, root: Path,
 class Turns:
     """Trains some steps at a time, with logs or without."""
 
-    def __init__(self, sitting: Sitting) -> None:
+    def __init__(self, sitting: Sitting, read_later: int | None) -> None:
+        self._read_later = read_later
         self._sitting, self._trainer = sitting, sitting._runtime.trainer
         self._step = sitting._prepared.units.images_per_step
         self.interval = sitting._log_images // self._step
@@ -76,8 +82,33 @@ class Turns:
         callbacks = Callbacks(self._log, lambda images: None, lambda: self._trainer.images_seen >= until)
         every = NEVER if log_every is None else log_every * self._step
         began = time.perf_counter()
-        train(self._trainer, log_images=every, stops=(), stop_after_bad_steps=NEVER, callbacks=callbacks)
+        train(
+            self._trainer, log_images=every, stops=(), stop_after_bad_steps=NEVER, callbacks=callbacks, read_later=self._read_later
+        )
         return time.perf_counter() - began
+
+    def go_to_between(self, every: int) -> None:
+        """Train to half way between two logs after `every` steps each: a log just before a turn's end would be read on a device
+        that has nothing left to do."""
+        past = self._trainer.images_seen // self._step % every
+        self.steps((every // 2 - past) % every or every, log_every=None)
+
+    def pairs(self, count: int, log_every: int, seconds: float) -> list[tuple[float, float]]:
+        """Seconds of turns of `count` steps without logs and with them, for so many seconds, at least three."""
+        self.go_to_between(log_every)
+        began, found = time.monotonic(), list[tuple[float, float]]()
+        while time.monotonic() - began < seconds or len(found) < 3:
+            found.append((self.steps(count, log_every=None), self.steps(count, log_every=log_every)))
+        return found
+
+    def launched(self, count: int) -> float:
+        """Seconds by step that the host takes to give the device `count` of them."""
+        began = time.perf_counter()
+        for _ in range(count):
+            self._trainer.step()
+        took = time.perf_counter() - began
+        wait_for(self._trainer)
+        return took / count
 
     def _log(self, images: int, values: dict[str, float]) -> None:
         began = time.perf_counter()
@@ -85,34 +116,44 @@ class Turns:
         self.logs.append(time.perf_counter() - began)
 
 
-def measured(file: str, overrides: Sequence[str], gpu: str | None, seconds: float) -> dict[str, Any]:
+def measured(file: str, overrides: Sequence[str], gpu: str | None, seconds: float, read_later: int | None) -> dict[str, Any]:
     """One experiment."""
     with tempfile.TemporaryDirectory() as root, Path(os.devnull).open("w") as screen:
         sitting, ends = sitting_of(file, overrides, gpu, Path(root), screen)
-        turns = Turns(sitting)
-        turns.steps(10, log_every=None)
-        rough = turns.steps(20, log_every=None) / 20
-        turns.steps(3 * turns.interval, log_every=turns.interval)
-        own = statistics.mean(turns.logs)
-        count, began = DENSE * max(3, round(TURN_SECONDS / (DENSE * rough))), time.monotonic()
-        pairs: list[tuple[float, float]] = []
-        while time.monotonic() - began < seconds or len(pairs) < 5:
-            pairs.append((turns.steps(count, log_every=None), turns.steps(count, log_every=DENSE)))
+        turns = Turns(sitting, read_later)
+        turns.steps(30, log_every=None)
+        launch, rough = turns.launched(LAUNCHED), turns.steps(50, log_every=None) / 50
+        turns.go_to_between(turns.interval)
+        turns.steps(4 * turns.interval, log_every=turns.interval)
+        turns.logs.clear()
+        sparse = turns.pairs(2 * turns.interval, turns.interval, seconds / 2)
+        own = statistics.median(turns.logs)
+        count = DENSE * max(3, round(TURN_SECONDS / (DENSE * rough)))
+        dense = turns.pairs(count, DENSE, seconds)
         ends[0].finish(0)
         ends[1].close()
-    step = statistics.median(without for without, _ in pairs) / count
-    by_log = [(with_logs - without) / (count / DENSE) for without, with_logs in pairs]
-    low, middle, high = statistics.quantiles(by_log, n=4)
+    step = statistics.median(without for without, _ in dense) / count
+    interval = turns.interval * step
+    by_log = _quartiles([(with_logs - without) / (count / DENSE) for without, with_logs in dense])
+    at_interval = _quartiles([(with_logs - without) / 2 for without, with_logs in sparse])
     return {
         "steps_between_logs": turns.interval,
         "milliseconds_per_step": round(1e3 * step, 4),
-        "pairs": len(pairs),
-        "milliseconds_by_log": round(1e3 * middle, 3),
-        "quartiles": [round(1e3 * low, 3), round(1e3 * high, 3)],
+        "milliseconds_to_launch": round(1e3 * launch, 4),
+        "pairs": len(dense),
+        "milliseconds_by_log": round(1e3 * by_log[1], 3),
+        "quartiles": [round(1e3 * by_log[0], 3), round(1e3 * by_log[2], 3)],
         "milliseconds_in_log": round(1e3 * own, 3),
-        "share": round(middle / (turns.interval * step), 5),
-        "share_quartiles": [round(each / (turns.interval * step), 5) for each in (low, high)],
+        "share": round(by_log[1] / interval, 5),
+        "share_quartiles": [round(each / interval, 5) for each in (by_log[0], by_log[2])],
+        "share_at_interval": round(at_interval[1] / interval, 5),
+        "share_at_interval_quartiles": [round(each / interval, 5) for each in (at_interval[0], at_interval[2])],
     }
+
+
+def _quartiles(values: list[float]) -> tuple[float, float, float]:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return low, middle, high
 
 
 def main() -> None:
@@ -121,6 +162,9 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="experiment files, and overrides for all of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each experiment")
+    parser.add_argument(
+        "--read-later", type=int, help="steps between the moment of a log and its reading, instead of the trainer's"
+    )
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     overrides = [word for word in given.words if "=" in word]
@@ -128,7 +172,9 @@ def main() -> None:
     files = [word for word in given.words if "=" not in word] or [str(folder / f"{name}.py") for name in EXPERIMENTS]
     results = {}
     for file in files:
-        results[Path(file).stem] = measured(file, overrides, "cpu" if given.device == "cpu" else None, given.seconds)
+        results[Path(file).stem] = measured(
+            file, overrides, "cpu" if given.device == "cpu" else None, given.seconds, given.read_later
+        )
         print(Path(file).stem, results[Path(file).stem], flush=True)
     host = host_facts({})
     result = {

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from ddpm_exp.training.diverged import Diverged
+from ddpm_exp.training.logs import Logs
 from ddpm_exp.training.trainer import Trainer
-
-
-@dataclass
-class Clock:
-    """Seconds spent in steps since `reset`, without callbacks, and the images trained in them."""
-
-    seconds: float = 0.0
-    images: int = 0
-    _started: float = field(default_factory=time.perf_counter)
-
-    def start(self) -> None:
-        """Steps begin."""
-        self._started = time.perf_counter()
-
-    def stop(self, images: int) -> None:
-        """Steps ended after `images` more; the device must be idle for the time to be true."""
-        self.seconds += time.perf_counter() - self._started
-        self.images += images
 
 
 @dataclass(frozen=True)
@@ -35,7 +16,7 @@ class Callbacks:
     """What the loop calls, always between two steps."""
 
     on_log: Callable[[int, dict[str, float]], None]
-    """(images seen, means since the last call), every `log_images`."""
+    """(images seen, means since the last call), every `log_images`; on CUDA a few steps after that moment, see LATER."""
 
     on_images: Callable[[int], None]
     """(images seen), whenever a multiple of any of `stops` is passed, and at the end."""
@@ -60,14 +41,16 @@ def train(
     stops: tuple[int, ...],
     stop_after_bad_steps: int,
     callbacks: Callbacks,
+    read_later: int | None = None,
 ) -> bool:
     """Step until `trainer.length.total_images`; True when it got there or is complete, False when it was asked to stop.
 
+    `read_later`: steps between the moment of a log and its call, see LATER; before a pause and at the end none is left to come.
     Raises Diverged after `stop_after_bad_steps` non-finite steps in a row (noticed at the next log).
     """
-    total, step_images = trainer.length.total_images, 0
-    clock = Clock()
-    clock.start()
+    total = trainer.length.total_images
+    logs = Logs(trainer, callbacks.on_log, stop_after_bad_steps, read_later)
+    logs.start()
     compiling = trainer.compiles
     while trainer.images_seen < total:
         before = trainer.images_seen
@@ -75,51 +58,33 @@ def train(
         now = trainer.images_seen
         if compiling:
             compiling = False
-            wait_for(trainer)
-            clock.stop(0)
-            callbacks.on_compiled(clock.seconds)
-            clock = Clock()
+            callbacks.on_compiled(logs.begin_again())
         else:
-            step_images += now - before
+            logs.stepped(now - before)
         done, asked = now >= total, callbacks.should_stop()
         log = done or _passed(before, now, log_images)
         call = done or any(_passed(before, now, every) for every in stops)
-        if not (log or call or asked):
+        if log:
+            logs.take()
+        if not (call or asked):
+            logs.read_due()
             continue
+        logs.stop()
         if call:
             callbacks.before_pause(now)
         wait_for(trainer)
-        clock.stop(step_images)
-        step_images = 0
-        if log:
-            _log(trainer, clock, callbacks, stop_after_bad_steps)
-            clock = Clock()
+        logs.read()
         if call:
             callbacks.on_images(now)
             if callbacks.complete():
                 if not log:
-                    _log(trainer, clock, callbacks, stop_after_bad_steps)
+                    logs.take()
+                    logs.read()
                 return True
         if asked and not done:
             return False
-        clock.start()
+        logs.start()
     return True
-
-
-def _log(trainer: Trainer, clock: Clock, callbacks: Callbacks, stop_after_bad_steps: int) -> None:
-    values, bad = trainer.statistics.read()
-    if bad.longest >= stop_after_bad_steps:
-        scale = float(trainer.loss_scale.scale) if trainer.loss_scale.adapts else None
-        raise Diverged(bad, images=trainer.images_seen, rate=trainer.rate(), loss_scale=scale)
-    values["train/learning_rate"] = trainer.rate()
-    if clock.seconds > 0 and clock.images:
-        values["speed/images_per_second"] = clock.images / clock.seconds
-    if clock.seconds > 0 and trainer.source.waited:
-        values["speed/data_wait_share"] = min(1.0, trainer.source.waited / clock.seconds)
-    trainer.source.waited = 0.0
-    if torch.cuda.is_available() and next(trainer.network.parameters()).is_cuda:
-        values["memory/peak_bytes"] = float(torch.cuda.max_memory_reserved())
-    callbacks.on_log(trainer.images_seen, values)
 
 
 def _passed(before: int, now: int, every: int) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ddpm_exp.training.clock import Moment
+
 _LOSS, _NORM, _GOOD, _BAD, _RUN, _LONGEST, _BAD_LOSS = range(7)
 
 
@@ -22,6 +24,26 @@ class BadSteps:
 
     by_gradient: int
     """Those whose loss was finite, and the gradient alone was not."""
+
+
+class Taken:
+    """Sums of steps that the device may yet have to do, on their way to the host."""
+
+    def __init__(self, sums: torch.Tensor) -> None:
+        self._sums = sums.to("cpu", non_blocking=True)
+        self._there = Moment(sums.device)
+
+    def read(self) -> tuple[dict[str, float], BadSteps]:
+        """Means over the steps, for the log, and what the bad ones were. Waits until the device has done them.
+
+        Without a single finite step there are no means.
+        """
+        self._there.wait()
+        loss, norm, good, bad, _, longest, by_loss = self._sums.tolist()
+        values = {"train/bad_steps": bad}
+        if good:
+            values |= {"train/loss": loss / good, "train/gradient_norm": norm / good}
+        return values, BadSteps(int(longest), int(by_loss), int(bad - by_loss))
 
 
 class Statistics:
@@ -47,18 +69,16 @@ class Statistics:
             ]
         )
 
-    def read(self) -> tuple[dict[str, float], BadSteps]:
-        """Means since the last call, for the log, and what the bad steps were; starts anew.
+    def take(self) -> Taken:
+        """What there is since the last call, to be read; starts anew. Never waits for the device."""
+        sums = self._sums
+        self._sums = torch.zeros_like(sums)
+        self._sums[_RUN] = sums[_RUN]
+        return Taken(sums)
 
-        Waits for the device. Without a single finite step there are no means.
-        """
-        loss, norm, good, bad, run, longest, by_loss = self._sums.tolist()
-        self._sums = torch.zeros_like(self._sums)
-        self._sums[_RUN] = run
-        values = {"train/bad_steps": bad}
-        if good:
-            values |= {"train/loss": loss / good, "train/gradient_norm": norm / good}
-        return values, BadSteps(int(longest), int(by_loss), int(bad - by_loss))
+    def read(self) -> tuple[dict[str, float], BadSteps]:
+        """`take`, and `Taken.read` at once."""
+        return self.take().read()
 
     def state(self) -> dict[str, Any]:
         """Tensors for a checkpoint."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 from support.tiny_training import tiny_trainer
 
+from ddpm_exp.training.diverged import Diverged
 from ddpm_exp.training.loop import Callbacks, train
-from ddpm_exp.training.statistics import BadSteps
+from ddpm_exp.training.statistics import Taken
 from ddpm_exp.training.trainer import Trainer
 
 
@@ -92,15 +94,54 @@ def test_a_finished_training_has_nothing_left_to_do() -> None:
 
 def test_statistics_are_read_only_when_they_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = tiny_trainer(total_images=80)
-    read, reads = trainer.statistics.read, []
+    take, takes = trainer.statistics.take, []
 
-    def counting() -> tuple[dict[str, float], BadSteps]:
-        reads.append(trainer.images_seen)
-        return read()
+    def counting() -> Taken:
+        takes.append(trainer.images_seen)
+        return take()
 
-    monkeypatch.setattr(trainer.statistics, "read", counting)
+    monkeypatch.setattr(trainer.statistics, "take", counting)
     train(trainer, log_images=32, stops=(8,), stop_after_bad_steps=5, callbacks=Watch(trainer).callbacks())
-    assert reads == [32, 64, 80]
+    assert takes == [32, 64, 80]
+
+
+def test_a_log_that_is_read_later_tells_of_its_own_moment() -> None:
+    at_once, _ = run(88, 24, (64,))
+    trainer = tiny_trainer(total_images=88)
+    events: list[str] = []
+    logs: dict[int, dict[str, float]] = {}
+
+    def on_log(images: int, values: dict[str, float]) -> None:
+        events.append(f"log {images} at {trainer.images_seen}")
+        logs[images] = values
+
+    callbacks = Callbacks(on_log, lambda images: events.append(f"images {images}"), lambda: False)
+    train(trainer, log_images=24, stops=(64,), stop_after_bad_steps=5, callbacks=callbacks, read_later=2)
+    # After two steps; before a pause, the end, and another log whatever has passed.
+    expected = ["log 24 at 40", "log 48 at 64", "images 64", "log 72 at 88", "log 88 at 88", "images 88"]
+    assert events == expected
+    for images, values in logs.items():
+        for name in ("train/loss", "train/gradient_norm", "train/learning_rate"):
+            assert values[name] == at_once.logs[images][name], (images, name)
+        assert values["speed/images_per_second"] > 0
+
+
+def test_a_log_that_is_not_read_yet_is_read_when_the_training_is_stopped() -> None:
+    trainer = tiny_trainer(total_images=88)
+    logged: list[int] = []
+    callbacks = Callbacks(lambda images, values: logged.append(images), lambda images: None, lambda: trainer.images_seen >= 32)
+    assert not train(trainer, log_images=24, stops=(), stop_after_bad_steps=5, callbacks=callbacks, read_later=50)
+    assert (trainer.images_seen, logged) == (32, [24])
+
+
+def test_bad_steps_that_are_noticed_later_are_those_up_to_the_log() -> None:
+    trainer = tiny_trainer(total_images=400)
+    with torch.no_grad():
+        trainer.network.last.bias.fill_(1e30)
+    callbacks = Callbacks(lambda images, values: None, lambda images: None, lambda: False)
+    with pytest.raises(Diverged) as caught:
+        train(trainer, log_images=40, stops=(), stop_after_bad_steps=5, callbacks=callbacks, read_later=3)
+    assert (caught.value.images, caught.value.bad.longest, trainer.images_seen) == (40, 5, 64)
 
 
 def test_each_log_holds_the_means_of_its_own_steps_and_the_speed() -> None:
