@@ -6,10 +6,10 @@
 Trains as `run` does, in turns with and without what it does at each log: statistics read from the device, the line in
 metrics.jsonl, status.json, the offline W&B client where it is installed, the line on the screen. To tell what that costs from a
 machine's noise, turns with logs have one every `DENSE` steps; what such a turn takes longer, by log, is "milliseconds_by_log"
-(median over pairs of turns, with quartiles), and "share" is that over the interval that the experiment sets. "share_at_interval"
-is found with logs no denser than the experiment's, which a machine's noise blurs more. "milliseconds_in_log" is the host's time
-within a log at that interval, which it spends on CUDA while the device has steps to do (with `--read-later 0` the device waits);
-"milliseconds_to_launch" is its time by step.
+(median over pairs of turns, with quartiles; "standard_error" of that median, from them), and "share" is that over the interval that
+the experiment sets. "milliseconds_in_log" is the host's time within a log (median at that interval, and mean of all logs), which it
+spends on CUDA while the device has steps to do (with `--read-later 0` the device waits); "milliseconds_to_launch" is its time by step:
+where that is the longer one, the host's time is what counts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ NEVER = 10**15
 DENSE = 20
 """Steps between the logs of a turn that has them; a turn begins and ends half way between two."""
 
-TURN_SECONDS = 0.8
+TURN_SECONDS = 0.1
+"""Short, so that a machine which is slower for a while is so for both turns of a pair."""
+
+LOGS = 8
+"""Of which the time within is taken."""
 
 LAUNCHED = 8
 """Steps that are launched in a row to time that: so few that a device's queue takes them all."""
@@ -123,10 +127,7 @@ def measured(file: str, overrides: Sequence[str], gpu: str | None, seconds: floa
         turns = Turns(sitting, read_later)
         turns.steps(30, log_every=None)
         launch, rough = turns.launched(LAUNCHED), turns.steps(50, log_every=None) / 50
-        turns.go_to_between(turns.interval)
-        turns.steps(4 * turns.interval, log_every=turns.interval)
-        turns.logs.clear()
-        sparse = turns.pairs(2 * turns.interval, turns.interval, seconds / 2)
+        turns.steps(LOGS * turns.interval, log_every=turns.interval)
         own = statistics.median(turns.logs)
         count = DENSE * max(3, round(TURN_SECONDS / (DENSE * rough)))
         dense = turns.pairs(count, DENSE, seconds)
@@ -134,26 +135,21 @@ def measured(file: str, overrides: Sequence[str], gpu: str | None, seconds: floa
         ends[1].close()
     step = statistics.median(without for without, _ in dense) / count
     interval = turns.interval * step
-    by_log = _quartiles([(with_logs - without) / (count / DENSE) for without, with_logs in dense])
-    at_interval = _quartiles([(with_logs - without) / 2 for without, with_logs in sparse])
+    by_log = [(with_logs - without) / (count / DENSE) for without, with_logs in dense]
+    low, middle, high = statistics.quantiles(by_log, n=4)
+    error = 1.2533 * (high - low) / 1.349 / len(by_log) ** 0.5  # of the median of as many normal numbers with these quartiles
     return {
         "steps_between_logs": turns.interval,
         "milliseconds_per_step": round(1e3 * step, 4),
         "milliseconds_to_launch": round(1e3 * launch, 4),
         "pairs": len(dense),
-        "milliseconds_by_log": round(1e3 * by_log[1], 3),
-        "quartiles": [round(1e3 * by_log[0], 3), round(1e3 * by_log[2], 3)],
-        "milliseconds_in_log": round(1e3 * own, 3),
-        "share": round(by_log[1] / interval, 5),
-        "share_quartiles": [round(each / interval, 5) for each in (by_log[0], by_log[2])],
-        "share_at_interval": round(at_interval[1] / interval, 5),
-        "share_at_interval_quartiles": [round(each / interval, 5) for each in (at_interval[0], at_interval[2])],
+        "milliseconds_by_log": round(1e3 * middle, 3),
+        "quartiles": [round(1e3 * low, 3), round(1e3 * high, 3)],
+        "standard_error": round(1e3 * error, 3),
+        "milliseconds_in_log": [round(1e3 * own, 3), round(1e3 * statistics.mean(turns.logs), 3)],
+        "share": round(middle / interval, 5),
+        "share_standard_error": round(error / interval, 5),
     }
-
-
-def _quartiles(values: list[float]) -> tuple[float, float, float]:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return low, middle, high
 
 
 def main() -> None:
