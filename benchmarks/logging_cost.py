@@ -8,8 +8,8 @@ metrics.jsonl, status.json, the offline W&B client where it is installed, the li
 machine's noise, turns with logs have one every `DENSE` steps; what such a turn takes longer, by log, is "milliseconds_by_log"
 (median over pairs of turns, with quartiles; "standard_error" of that median, from them), and "share" is that over the interval that
 the experiment sets. "milliseconds_in_log" is the host's time within a log (median at that interval, and mean of all logs), which it
-spends on CUDA while the device has steps to do (with `--read-later 0` the device waits); "milliseconds_to_launch" is its time by step:
-where that is the longer one, the host's time is what counts.
+spends on CUDA while the device has steps to do (with `--read-later 0` the device waits); "milliseconds_to_launch" is its time by
+step: where that is the longer one, the host's time is what counts.
 """
 
 from __future__ import annotations
