@@ -12,8 +12,9 @@ graph has blocks of its own: a `pool`. (torch's notes on CUDA semantics, "Memory
 from __future__ import annotations
 
 import bisect
-import math
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Order = Literal["below", "above", "parts first"]
@@ -54,8 +55,27 @@ class Allocator:
     highest_allocated: int = 0
     highest_reserved: int = 0
     _blocks: dict[object, _Block] = field(default_factory=dict)
-    _free: dict[tuple[str, bool], list[tuple[int, int, _Block]]] = field(default_factory=dict)
+    _free: dict[tuple[str, bool], list[tuple[int, int, _Block]]] = field(default_factory=lambda: defaultdict(list))
     _span: int = 0
+
+    def copy(self) -> Allocator:
+        """The same state; what happens to one from here on does not happen to the other."""
+        copies: dict[int, _Block] = {}
+        for block in (*self._blocks.values(), *(block for blocks in self._free.values() for _, _, block in blocks)):
+            if id(block) not in copies:
+                _copy_segment(block, copies)
+        other = replace(self, _blocks={name: copies[id(block)] for name, block in self._blocks.items()}, _free=defaultdict(list))
+        for pool, blocks in self._free.items():
+            other._free[pool] = [(size, start, copies[id(block)]) for size, start, block in blocks]
+        return other
+
+    def follow(self, events: Iterable[tuple[int, int]], pool: str) -> None:
+        """Births and deaths of tensors of `pool`, as of a `Script`."""
+        for tensor, size in events:
+            if size < 0:
+                self.free((pool, tensor))
+            else:
+                self.allocate((pool, tensor), size, pool)
 
     def allocate(self, name: object, size: int, pool: str = "") -> None:
         """A tensor of `size` bytes, known by `name` from now on. Of nothing, nothing."""
@@ -63,7 +83,8 @@ class Allocator:
             return
         size = -(-size // ROUNDING) * ROUNDING
         small = size <= SMALL
-        block = self._take((pool, small), size) or self._segment((pool, small), size)
+        kind = pool, small
+        block = self._take(kind, size) or self._segment(kind, size)
         rest = block.size - size
         if rest >= ROUNDING if small else rest > SMALL:
             remainder = _Block(block.start + size, rest, block.pool, True, block, block.after)
@@ -74,7 +95,8 @@ class Allocator:
         block.free = False
         self._blocks[name] = block
         self.allocated += block.size
-        self.highest_allocated = max(self.highest_allocated, self.allocated)
+        if self.allocated > self.highest_allocated:
+            self.highest_allocated = self.allocated
 
     def free(self, name: object) -> None:
         """The tensor is gone; its memory stays reserved."""
@@ -82,12 +104,13 @@ class Allocator:
         if block is None:
             return
         self.allocated -= block.size
-        if block.before is not None and block.before.free:
-            self._forget(block.before)
-            block = _merged(block.before, block)
-        if block.after is not None and block.after.free:
-            self._forget(block.after)
-            block = _merged(block, block.after)
+        before, after = block.before, block.after
+        if before is not None and before.free:
+            self._forget(before)
+            block = _merged(before, block)
+        if after is not None and after.free:
+            self._forget(after)
+            block = _merged(block, after)
         block.free = True
         self._keep(block)
 
@@ -102,12 +125,12 @@ class Allocator:
                 self.reserved -= entry[0]
 
     def _take(self, pool: tuple[str, bool], size: int) -> _Block | None:
-        blocks = self._free.setdefault(pool, [])
-        place = bisect.bisect_left(blocks, (size, -math.inf))
+        blocks = self._free[pool]
+        place = bisect.bisect_left(blocks, (size,))
         if place == len(blocks):
             return None
         if self.order == "parts first":
-            equal = range(place, bisect.bisect_right(blocks, (blocks[place][0], math.inf)))
+            equal = range(place, bisect.bisect_right(blocks, (blocks[place][0] + 1,)))
             place = next((at for at in equal if not blocks[at][2].is_segment), place)
         return blocks.pop(place)[2]
 
@@ -121,11 +144,24 @@ class Allocator:
         return block
 
     def _keep(self, block: _Block) -> None:
-        bisect.insort(self._free.setdefault(block.pool, []), (block.size, block.start, block))
+        bisect.insort(self._free[block.pool], (block.size, block.start, block))
 
     def _forget(self, block: _Block) -> None:
         blocks = self._free[block.pool]
         del blocks[bisect.bisect_left(blocks, (block.size, block.start))]
+
+
+def _copy_segment(block: _Block, copies: dict[int, _Block]) -> None:
+    """All blocks of the segment of `block`, to be found by the identity of their originals."""
+    while block.before is not None:
+        block = block.before
+    last: _Block | None = None
+    part: _Block | None = block
+    while part is not None:
+        mine = copies[id(part)] = _Block(part.start, part.size, part.pool, part.free, last)
+        if last is not None:
+            last.after = mine
+        last, part = mine, part.after
 
 
 def _merged(first: _Block, second: _Block) -> _Block:

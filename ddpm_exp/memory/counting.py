@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -112,7 +113,7 @@ class _Network:
 
 @lru_cache(maxsize=128)
 def _count(key: _NetworkKey, kernels: Kernels, kind: Pass, network_of: _Network) -> Work:
-    network = network_of.make()
+    network = copy.deepcopy(network_of.make())
     fuse(network, kernels.fused_norms)
     training = kind == "training"
     network.train(training).requires_grad_(training)

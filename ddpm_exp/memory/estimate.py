@@ -18,7 +18,7 @@ from ddpm_exp.memory.kernels import is_cuda, kernels_of, library_bytes
 from ddpm_exp.memory.moments import Bytes, Moments
 from ddpm_exp.memory.replayed import alive, peaks, process_of
 from ddpm_exp.memory.spread import spread_out
-from ddpm_exp.memory.step import Setting, Sizes, meta_network, sampling_trace, sizes, training_trace
+from ddpm_exp.memory.step import Setting, Sizes, sampling_trace, sizes, training_trace, weights_of
 from ddpm_exp.memory.terms import MIB, TERMS, Estimate
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import ImageFolder, Shards, class_count, family_of, training_images
@@ -63,7 +63,7 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
     if experiment.hardware.shard:
         devices = experiment.hardware.devices
         accumulates = micro_batch * devices < experiment.training.images_per_step
-        resident = spread_out(resident, meta_network(setting), devices, accumulates=accumulates)
+        resident = spread_out(resident, weights_of(setting), devices, accumulates=accumulates)
     moment, living = _training(setting).peak(micro_batch)
     batch, sampling = _sampling(experiment, setting, gpu, resident, min(FEWEST_SAMPLED, micro_batch), context)
     return Estimate(
@@ -158,8 +158,8 @@ def setting_of(experiment: Experiment, gpu: Gpu, precision: Precision) -> Settin
 
 
 def meta_network_of(experiment: Experiment) -> nn.Module:
-    """The experiment's network without memory behind its weights, for counting."""
-    return meta_network(setting_of(experiment, find_gpu("cpu"), "fp32"))
+    """The experiment's network without memory behind its weights, to be read, not changed."""
+    return weights_of(setting_of(experiment, find_gpu("cpu"), "fp32"))
 
 
 def condition_inputs(experiment: Experiment) -> tuple[ConditionInput, ...]:
@@ -218,7 +218,7 @@ def _forward(setting: Setting) -> Moments:
 @lru_cache(maxsize=128)
 def _of_optimizer(setting: Setting, kind: str) -> tuple[int, int]:
     """Bytes that the optimizer keeps, and those that its step takes for itself."""
-    network = meta_network(setting)
+    network = weights_of(setting)
     return state_bytes(kind, network), step_bytes(kind, network)
 
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ddpm_exp.memory.answers import answer, tensors_in
 from ddpm_exp.memory.kernels import Kernels, OnTarget
 
 IMAGES = 1009
@@ -59,8 +59,8 @@ class KernelCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        result = _as_cudnn(func, func(*args, **kwargs))
-        inputs, outputs = _tensors((args, kwargs)), _tensors(result)
+        result = _as_cudnn(func, answer(func, args, kwargs))
+        inputs, outputs = tensors_in((args, kwargs)), tensors_in(result)
         packet = func.overloadpacket
         if packet.__name__ in _ALLOCATES:
             # Only the fused kernels of this package allocate on meta tensors: each reads about as much as it writes.
@@ -128,10 +128,6 @@ def _as_cudnn(func: Any, result: Any) -> Any:
     if func is torch.ops.aten.convolution_backward.default and result[0] is not None and result[0].dim() == 4:
         return (result[0].contiguous(memory_format=torch.channels_last), *result[1:])
     return result
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _is_view(func: Any, inputs: list[Tensor], outputs: list[Tensor]) -> bool:

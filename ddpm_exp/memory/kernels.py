@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
 
 from ddpm_exp.models.fused import OLDEST
 from ddpm_exp.spec.hardware import Gpu
@@ -42,6 +41,9 @@ _FULL: frozenset[Any] = frozenset(
 """What autocast runs in fp32 (the same page, "CUDA Ops that can autocast to float32")."""
 
 
+Attention = Literal["op by op", "memory-efficient", "flash"]
+
+
 @dataclass(frozen=True)
 class Kernels:
     """What decides which tensors a device keeps. Two devices with equal `Kernels` share a trace."""
@@ -61,6 +63,17 @@ class Kernels:
 
     fused_norms: bool = False
     """GroupNorm and what surrounds it by this package's kernels, which stay channels-last and keep no float32 copies."""
+
+    def attention(self, channels: int) -> Attention:
+        """How heads of so many channels are computed."""
+        if self.fused_heads == 0 or channels % self.fused_heads:
+            return "op by op"
+        return "flash" if self.fused_heads == 1 and self.half is not None else "memory-efficient"
+
+    @property
+    def beside_attention(self) -> Kernels:
+        """What is left to tell kernels apart that compute attention alike: both 16-bit types take the same bytes."""
+        return replace(self, half=None if self.half is None else torch.bfloat16, fused_heads=0)
 
 
 def kernels_of(gpu: Gpu, precision: Precision, *, fused_norms: bool = False) -> Kernels:
@@ -132,6 +145,8 @@ class OnTarget(TorchFunctionMode):
 
     def __init__(self, kernels: Kernels, network: nn.Module) -> None:
         super().__init__()
+        self.heads: set[int] = set()
+        """Channels of the heads whose attention was computed so far."""
         self._kernels = kernels
         self._copies: dict[int, Tensor] = {}
         self._depth = 0
@@ -174,21 +189,24 @@ class OnTarget(TorchFunctionMode):
                 args, kwargs = self._cast((args, kwargs), self._kernels.half)
             elif func in _FULL:
                 args, kwargs = self._cast((args, kwargs), torch.float32)
-        if func is F.scaled_dot_product_attention and self._fuses(args[0] if args else kwargs["query"]):
-            flash = self._kernels.fused_heads == 1 and self._kernels.half is not None
-            return _fused_attention(*args, flash=flash, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            channels = (args[0] if args else kwargs["query"]).shape[-1]
+            self.heads.add(channels)
+            how = self._kernels.attention(channels)
+            if how != "op by op":
+                return _fused_attention(*args, flash=how == "flash", **kwargs)
         if func is F.group_norm and self._kernels.channels_last:
             return func(args[0].contiguous(), *args[1:], **kwargs)  # torch 2.11 does so on CUDA, and keeps the copy
         if func is F.dropout and self._kernels.byte_masks:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _fuses(self, query: Tensor) -> bool:
-        heads = self._kernels.fused_heads
-        return heads > 0 and query.shape[-1] % heads == 0
-
-    def _cast(self, values: Any, dtype: torch.dtype) -> Any:
-        return tree_map_only(Tensor, lambda tensor: self._as(tensor, dtype), values)
+    def _cast(self, value: Any, dtype: torch.dtype) -> Any:
+        if isinstance(value, Tensor):
+            return self._as(value, dtype)
+        if type(value) in (tuple, list):
+            return type(value)(self._cast(part, dtype) for part in value)
+        return {name: self._cast(part, dtype) for name, part in value.items()} if isinstance(value, dict) else value
 
     def _as(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         if not tensor.is_floating_point() or tensor.dtype == dtype:

@@ -23,6 +23,10 @@ _PARTS = 4
 _THREADS, _WARP, _VECTOR = 512, 32, 4
 """Threads of a block at most, those that run together, and values that a thread reads at once."""
 
+_OVER_SOME = (torch.ops.aten.sum.dim_IntList, torch.ops.aten.mean.dim)
+_OVER_ALL = (torch.ops.aten.sum.default, torch.ops.aten.mean.default)
+_CONVOLUTION = torch.ops.aten.convolution_backward.default
+
 _LEAST, _MOST = 16, 256
 """Values that a thread should sum."""
 
@@ -51,11 +55,11 @@ class Reduction(NamedTuple):
 
 def reductions_of(func: object, args: tuple[Any, ...]) -> tuple[Reduction, ...]:
     """The sums that an operation computes by torch's own kernel."""
-    if func in (torch.ops.aten.sum.dim_IntList, torch.ops.aten.mean.dim):
+    if func in _OVER_SOME:
         return (Reduction.of(args[0], args[1] or ()),) if args[0].dim() else ()
-    if func in (torch.ops.aten.sum.default, torch.ops.aten.mean.default):
+    if func in _OVER_ALL:
         return (Reduction.of(args[0], ()),) if args[0].dim() else ()
-    if func is torch.ops.aten.convolution_backward.default and args[10][2]:  # the bias
+    if func is _CONVOLUTION and args[10][2]:  # the bias
         return (Reduction.of(args[0], (0, *range(2, args[0].dim()))),)
     return ()
 

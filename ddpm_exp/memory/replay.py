@@ -6,6 +6,7 @@ memory, which stays. A drawing does the same beside it, on a copy of the network
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,19 +72,25 @@ class Replay:
         self._libraries: set[tuple[str, str, str]] = set()
         self._build()
 
+    def copy(self) -> Replay:
+        """The process as it is now, to go on with in another way."""
+        other = copy.copy(self)
+        other._memory, other._libraries = self._memory.copy(), set(self._libraries)
+        return other
+
     def train(self, script: Script, images: int) -> Reserved:
         """Steps with `images` at once."""
-        process, memory = self._process, self._memory
+        process, memory, events = self._process, self._memory, list(script.at(images))
         if not process.captured:
             for _ in range(2):
-                self._events(script, images, "")
+                self._events(script, events, "")
                 self._optimize()
             return self._highest()
-        self._events(script, images, "side")
+        self._events(script, events, "side")
         if not process.accumulates:
             self._optimize()
         memory.release()
-        self._events(script, images, GRAPH)
+        self._events(script, events, GRAPH)
         self._optimize()
         return self._highest()
 
@@ -91,25 +98,25 @@ class Replay:
         """Errors of so many held-out images at once, op by op on the program's stream, as an evaluation begins."""
         for name in ("held out", "noise", "noisy", "estimate"):
             self._memory.allocate(name, images * self._process.shape_bytes)
-        self._events(script, images, "")
+        self._events(script, list(script.at(images)), "")
         for name in ("noise", "noisy", "estimate"):
             self._memory.free(name)
         return self._highest()
 
     def draw(self, script: Script, images: int, together: int) -> Reserved:
         """A drawing of `together` samples after the steps, of which `images` go through the network at once."""
-        process, memory = self._process, self._memory
+        process, memory, events = self._process, self._memory, list(script.at(images))
         for name in ("start", "x", "said"):
             memory.allocate(name, together * process.shape_bytes)
         if not process.captured:
-            self._events(script, images, "")
+            self._events(script, events, "")
             return self._highest()
         self._copy_network()
         memory.release(keep=(GRAPH,))
         for _ in range(2):
-            self._events(script, images, "drawing")
+            self._events(script, events, "drawing")
         memory.release(keep=(GRAPH,))
-        self._events(script, images, DRAWN)
+        self._events(script, events, DRAWN)
         return self._highest()
 
     def _build(self) -> None:
@@ -149,21 +156,21 @@ class Replay:
         for number, size in enumerate(sizes):
             self._memory.allocate((name, number), size)
 
-    def _events(self, script: Script, images: int, pool: str) -> None:
+    def _events(self, script: Script, events: list[tuple[int, int]], pool: str) -> None:
         """The step. A library's workspace is of a stream and a thread and stays: a captured step finds that of the step before."""
         memory = self._memory
         stream = {GRAPH: "side", DRAWN: "drawing"}.get(pool, pool)
-        for index, (tensor, size) in enumerate(script.at(images)):
-            for thread, library in script.libraries.get(index, ()):
+        done = 0
+        for index, callers in sorted(script.libraries.items()):
+            memory.follow(events[done:index], pool)
+            done = index
+            for thread, library in callers:
                 owner = (stream, thread, library)
                 if owner not in self._libraries:
                     self._libraries.add(owner)
                     own = self._process.workspace_bytes if library == "cublas" else CUBLASLT_WORKSPACE
                     memory.allocate(owner, own, pool)
-            if size == DEATH:
-                memory.free((pool, tensor))
-            else:
-                memory.allocate((pool, tensor), size, pool)
+        memory.follow(events[done:], pool)
 
     def _highest(self) -> Reserved:
         return Reserved(self._memory.highest_reserved, self._memory.highest_allocated)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from ddpm_exp.memory.allocator import Order
+from ddpm_exp.memory.kernels import Attention, Kernels
 from ddpm_exp.memory.replay import Process, Replay
 from ddpm_exp.memory.script import DEATH, Script
-from ddpm_exp.memory.step import Setting, meta_network, sampling_trace, training_trace
+from ddpm_exp.memory.step import Setting, sampling_trace, training_trace, weights_of
 from ddpm_exp.memory.update import update_events
 from ddpm_exp.models.half import cast_by_autocast
 from ddpm_exp.training.optimizer import moments
@@ -37,7 +38,7 @@ def process_of(
 ) -> Process:
     """What a run of this network allocates beside its steps. `data`: bytes of training images on the device; `library`: what
     cuBLAS keeps."""
-    network = meta_network(setting)
+    network = weights_of(setting)
     parts = [*network.parameters(), *network.buffers()]
     low = {id(weight) for weight in cast_by_autocast(network).values()} if setting.weights_once else set()
     return Process(
@@ -94,11 +95,19 @@ def _at(setting: Setting, drawing: Setting, process: Process, images: int, drawn
     found = Peaks(0, 0)
     large = setting.model.checkpointing or setting.kernels.half is None
     for order in _ORDERS if process.captured and large else _ORDERS[:1]:
-        replay = Replay(process, order)
-        trained = replay.train(_training(setting), images).reserved
+        trained, after = _trained(setting, process, order, images)
+        replay = after.copy()
         replay.validate(_sampling(replace(drawing, weights_once=False)), drawn)
         found = _larger(found, Peaks(trained, replay.draw(_sampling(drawing), drawn * copies, drawn).reserved))
     return found
+
+
+@lru_cache(maxsize=64)
+def _trained(setting: Setting, process: Process, order: Order, images: int) -> tuple[int, Replay]:
+    """Bytes reserved by steps, and the process after them: whatever is drawn then, they are the same. It is given to all who ask,
+    who go on with copies."""
+    replay = Replay(process, order)
+    return replay.train(_training(setting), images).reserved, replay
 
 
 def _larger(one: Peaks, other: Peaks) -> Peaks:
@@ -130,12 +139,37 @@ def alive(setting: Setting, images: int) -> tuple[str, tuple[tuple[str, int], ..
 
 @lru_cache(maxsize=64)
 def _training(setting: Setting) -> Script:
-    return Script.of(lambda images: training_trace(setting, images))
+    return _shared(setting, "training")
 
 
 @lru_cache(maxsize=64)
 def _sampling(setting: Setting) -> Script:
-    return Script.of(lambda images: sampling_trace(setting, images))
+    return _shared(setting, "sampling")
+
+
+def _shared(setting: Setting, kind: Literal["training", "sampling"]) -> Script:
+    """One made for other kernels, if those take the same memory. Two that fuse attention differ in that backwards only."""
+
+    def attention(kernels: Kernels, channels: int) -> Attention:
+        how = kernels.attention(channels)
+        return "flash" if kind == "sampling" and how == "memory-efficient" else how
+
+    kernels = setting.kernels
+    setting = replace(setting, kernels=replace(kernels.beside_attention, fused_heads=kernels.fused_heads))
+    known = _known(replace(setting, kernels=kernels.beside_attention), kind)
+    for other, script in known:
+        if all(attention(other, channels) == attention(kernels, channels) for channels in script.heads):
+            return script
+    trace = training_trace if kind == "training" else sampling_trace
+    script = Script.of(lambda images: trace(setting, images))
+    known.append((kernels, script))
+    return script
+
+
+@lru_cache(maxsize=64)
+def _known(beside_attention: Setting, kind: str) -> list[tuple[Kernels, Script]]:
+    """To be added to."""
+    return []
 
 
 def _bytes(tensor: Tensor) -> int:

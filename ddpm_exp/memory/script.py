@@ -32,6 +32,9 @@ class Script:
     libraries: dict[int, list[tuple[str, str]]]
     """Thread and library that take a workspace of their own, to keep, before the event of this index."""
 
+    heads: frozenset[int] = frozenset()
+    """Channels of the heads whose attention is computed."""
+
     @classmethod
     def of(cls, trace_of: Callable[[int], Trace], images: tuple[int, int] = (2, 4)) -> Script:
         """`trace_of(images)` records the step. Raises ValueError if its operations change with the number of images."""
@@ -48,7 +51,7 @@ class Script:
         for caller, at in first.libraries.items():
             libraries.setdefault(at, []).append(caller)
         workspaces = {tensor: _bytes_of(tensor, first, second, images) for tensor in first.workspaces}
-        return cls(tuple(events), starts, first.kinds, workspaces, libraries)
+        return cls(tuple(events), starts, first.kinds, workspaces, libraries, first.heads)
 
     def at(self, images: int) -> Iterator[tuple[int, int]]:
         """(tensor, bytes) at a birth, (tensor, `DEATH`) at a death, for `images`."""

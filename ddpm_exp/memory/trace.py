@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
+from ddpm_exp.memory.answers import answer, tensors_in
 from ddpm_exp.memory.reductions import Reduction, reductions_of
 from ddpm_exp.memory.workspaces import Convolution, convolutions_of
 
@@ -39,6 +40,8 @@ class Trace:
     libraries: dict[tuple[str, str], int] = field(default_factory=dict)
     """By thread (of the program, or autograd's, which runs the backward pass) and library, which keeps a workspace for each: the
     event before which it is called first. A product calls cuBLAS; one with a bias cuBLASLt too."""
+    heads: frozenset[int] = frozenset()
+    """Channels of the heads whose attention was computed."""
 
     def shape(self) -> tuple[Any, ...]:
         """What must agree between two batch sizes for sizes to be compared event by event."""
@@ -91,7 +94,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         recomputing = self._phase == "backward" and torch.is_grad_enabled()
-        adds = func is torch.ops.aten.add.Tensor and self._phase == "backward" and not recomputing
+        adds = func is _ADD and self._phase == "backward" and not recomputing
         if adds and _same_shape(args) and is_whole(args[0]):
             # Autograd adds a gradient to the one before it in place, unless that is a part of another tensor; but under a dispatch
             # mode it never does.
@@ -100,15 +103,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             thread = "autograd" if self._phase == "backward" else "program"
             self.trace.libraries.setdefault((thread, library), len(self.trace.events))
         copies = [self._born(size) for size in self._before(func, args)]
-        result = func(*args, **(kwargs or {}))
+        result = answer(func, args, kwargs or {})
         if self._channels_last and func in _LAYOUTS:
             result = tree_map_only(Tensor, partial(_in_layout, _LAYOUTS[func]), result)
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.device.type == "meta":
+        for tensor in tensors_in(result):
+            if tensor.device.type == "meta":
                 self._note(tensor, "activations" if recomputing else None)
-        purposes: list[Convolution | Reduction] = []
+        purposes: tuple[Convolution | Reduction, ...] = ()
         if self._workspaces:
-            purposes = [*convolutions_of(func, args), *reductions_of(func, args)]
+            purposes = (*convolutions_of(func, args), *reductions_of(func, args))
         for purpose in purposes:
             number = self._born(0)
             self.trace.workspaces[number] = purpose
@@ -138,6 +141,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._watch[number] = weakref.ref(storage, died)
 
 
+_ADD = torch.ops.aten.add.Tensor
 _LIBRARIES = {
     torch.ops.aten.addmm.default: ("cublas", "cublaslt"),
     torch.ops.aten.mm.default: ("cublas",),

@@ -95,6 +95,29 @@ def test_streams_do_not_take_each_other_s_blocks() -> None:
     assert memory.reserved == 100 * MIB
 
 
+def test_a_copy_goes_its_own_way_from_the_same_state() -> None:
+    def busy() -> Allocator:
+        memory = Allocator()
+        for name, size in (("a", 6), ("b", 6), ("a", 5), ("c", 30), ("d", 1)):  # "a" twice: the first stays where it is
+            memory.allocate(name, size * MIB, "graph" if name == "c" else "")
+        memory.free("b")
+        return memory
+
+    def go_on(memory: Allocator) -> list[int]:
+        found = []
+        for name, size in (("e", 3), ("c", 0), ("f", 12), ("a", 0), ("d", 0), ("g", 9), ("e", 0), ("g", 0), ("h", 20)):
+            memory.allocate(name, size * MIB) if size else memory.free(name)
+            memory.release(keep=("graph",))
+            found += [memory.allocated, memory.reserved, memory.highest_reserved]
+        return found
+
+    memory, alone = busy(), go_on(busy())
+    one, other = memory.copy(), memory.copy()
+    assert go_on(one) == go_on(other) == alone
+    assert go_on(other.copy()) == go_on(one)
+    assert go_on(memory) == alone, "what its copies did is not known to it"
+
+
 def test_workspaces_are_those_measured_at_most_both_neighbours_between_and_in_proportion_for_others() -> None:
     measured = Convolution("weight", "float32", 128, 128, 3, 1, 1, 32)
     at = {images: workspace(measured, images) for images in (64, 96, 128)}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ddpm_exp.memory import replayed
 from ddpm_exp.memory.allocator import MIB
 from ddpm_exp.memory.estimate import setting_of
 from ddpm_exp.memory.replay import Process, Replay
@@ -62,6 +63,20 @@ def test_with_checkpointing_the_worst_order_of_segments_counts_where_a_step_is_c
         known = [Replay(process).train(step, images).reserved for images in (64, 128, 256, 512)]
         worst = [Replay(process, "parts first").train(step, images).reserved for images in (64, 128, 256, 512)]
         assert all(each >= least for each, least in zip(found, worst if captured else known, strict=True))
+
+
+def test_a_drawing_after_another_is_as_in_a_fresh_process() -> None:
+    """Drawings of several sizes go on from the same training, which is replayed once."""
+    model = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), time_embedding=32, groups=8)
+    setting = setting_of(Experiment(data=Digits(), model=model), find_gpu("H100"), "bf16")
+    for captured in (True, False):
+        process = replace(NOTHING, captured=captured, weights=(3 * MIB, 1000), relaid=(True, False), half=(2 * MIB, 0))
+        found = {drawn: peaks(setting, setting, process, 32, drawn, 2) for drawn in (256, 16, 64, 1)}
+        for drawn in (1, 64, 16, 256):
+            replayed._trained.cache_clear()
+            replayed._at.cache_clear()
+            replayed._rising.cache_clear()
+            assert peaks(setting, setting, process, 32, drawn, 2) == found[drawn]
 
 
 def test_the_optimizer_s_step_follows_each_step_and_its_moments_come_once() -> None:
