@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,8 @@ from ddpm_exp.data.shapes import shape_of
 from ddpm_exp.memory.estimate import condition_inputs, meta_network_of
 from ddpm_exp.memory.kernel_counter import IMAGES, CountedTarget, Kernel, KernelCounter
 from ddpm_exp.memory.kernels import Kernels
+from ddpm_exp.memory.step import copied
+from ddpm_exp.memory.trace import without_collector
 from ddpm_exp.models.group_norm import fuse
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.experiment import Experiment
@@ -113,7 +114,7 @@ class _Network:
 
 @lru_cache(maxsize=128)
 def _count(key: _NetworkKey, kernels: Kernels, kind: Pass, network_of: _Network) -> Work:
-    network = copy.deepcopy(network_of.make())
+    network = copied(network_of.make())
     fuse(network, kernels.fused_norms)
     training = kind == "training"
     network.train(training).requires_grad_(training)
@@ -125,7 +126,7 @@ def _count(key: _NetworkKey, kernels: Kernels, kind: Pass, network_of: _Network)
     x, c_noise, condition = _batch(key)
     if x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
-    with torch.set_grad_enabled(training), counter:
+    with without_collector(), torch.set_grad_enabled(training), counter:
         with target.autocast():
             output = network(x + x, c_noise, condition)
         loss = (output.float()[:, : x.shape[1]] - x).square().flatten(1).mean(dim=1).sum()

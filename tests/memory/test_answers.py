@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 from support.condition_ways import ALL_AT_ONCE
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddpm_exp.memory import answers, trace
 from ddpm_exp.memory.answers import answer
 from ddpm_exp.memory.kernels import kernels_of
 from ddpm_exp.memory.replayed import _sampling, _training
 from ddpm_exp.memory.script import Script
-from ddpm_exp.memory.step import Setting, meta_network, sampling_trace, training_trace, weights_of
+from ddpm_exp.memory.step import Setting, copied, meta_network, sampling_trace, training_trace, weights_of
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.hardware import find_gpu
@@ -111,6 +111,19 @@ def test_a_script_of_other_kernels_is_shared_only_where_attention_takes_the_same
 def test_attention_op_by_op_has_a_script_of_its_own() -> None:
     fused, matrix = setting("unet", "V100-16", "fp16"), setting("unet", "V100-16", "bf16")
     assert _sampling(fused) is not _sampling(matrix)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_copied_network_is_built_alike(name: str) -> None:
+    def parts(network: nn.Module) -> list[Any]:
+        weights = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
+        return [(path, part.shape, part.stride(), part.dtype, part.requires_grad) for path, part in weights]
+
+    built = weights_of(setting(name))
+    one, other = copied(built), copied(built)
+    assert parts(one) == parts(other) == parts(built)
+    assert [type(module) for module in one.modules()] == [type(module) for module in built.modules()]
+    assert not {id(part) for part in one.parameters()} & {id(part) for part in other.parameters()}
 
 
 def test_a_step_leaves_the_network_that_others_read_as_it_was() -> None:
