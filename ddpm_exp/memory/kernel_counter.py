@@ -52,6 +52,11 @@ class Kernel(NamedTuple):
 class KernelCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes each operation that computes or copies; views and what only asks are free."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, and call each operation through it, to keep it from being compiled."""
+        return False
+
     def __init__(self, layout_copies: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._copied = _COPIED if layout_copies else {}

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch._dynamo  # what `Recorder` imports at its first operation, whose callers, and their tensors, it would keep from dying
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -57,6 +58,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     layout that they have on CUDA. `workspaces`: what kernels of CUDA take for themselves is noted too, without a size: what it is
     for tells it.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, and call each operation through it, to keep it from being compiled."""
+        return False
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,14 +10,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ddpm_exp.models.groups import blocks_of
 from ddpm_exp.ranks.ranks import Ranks
-
-
-def blocks_of(network: nn.Module) -> Iterator[nn.Module]:
-    """The modules that are gathered one at a time: whatever stands in a list and has weights. The rest is one more group."""
-    for module in network.modules():
-        if isinstance(module, nn.ModuleList):
-            yield from (child for child in module if not isinstance(child, nn.ModuleList) and any(True for _ in child.parameters()))
 
 
 def spread(network: nn.Module, device: torch.device, ranks: Ranks) -> None:
