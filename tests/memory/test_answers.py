@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -134,3 +136,27 @@ def test_a_step_leaves_the_network_that_others_read_as_it_was() -> None:
     meta_network(made).half()
     assert [(weight.dtype, weight.stride(), weight.grad) for weight in weights_of(made).parameters()] == before
     assert not any(module._forward_hooks for module in weights_of(made).modules())
+
+
+_IN_A_NEW_PROCESS = """
+import gc
+gc.disable()
+from ddpm_exp.memory.estimate import setting_of
+from ddpm_exp.memory.step import sampling_trace, training_trace
+from ddpm_exp.spec.data import Digits
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.hardware import find_gpu
+from ddpm_exp.spec.model import UNet
+
+model = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(4,), time_embedding=32, groups=8)
+setting = setting_of(Experiment(data=Digits(), model=model), find_gpu("T4"), "fp16")
+for each in (training_trace, sampling_trace):
+    first, second = each(setting, 2), each(setting, 2)
+    assert first == second
+    assert len(first.events) == 2 * len({tensor for tensor, _ in first.events}), "all died"
+"""
+
+
+def test_the_first_step_of_a_process_is_recorded_as_those_after_it() -> None:
+    """Whatever torch imports meanwhile keeps the frames that it was called from, and so the step's tensors."""
+    subprocess.run([sys.executable, "-c", _IN_A_NEW_PROCESS], check=True, timeout=120)
