@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ddpm_exp.memory.moments import Bytes
-from ddpm_exp.models.groups import blocks_of
+from ddpm_exp.models.fsdp_units import blocks_of
 
 
 def spread_out(resident: Bytes, network: nn.Module, devices: int, *, accumulates: bool) -> Bytes:

@@ -61,7 +61,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: torch would import its compiler, and call each operation through it, to keep it from being compiled."""
+        """No: torch would call this method through its compiler each time, to keep it from being compiled."""
         return False
 
     def __init__(

@@ -30,7 +30,7 @@ class Moment:
 
 
 class Clock:
-    """Time spent in steps, and the images trained in them; not the pauses between stretches of steps."""
+    """Time spent in steps, and in logs where those hold them up, and the images trained; not the pauses between stretches."""
 
     def __init__(self, device: torch.device) -> None:
         self.images = 0

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from ddpm_exp.models.groups import blocks_of
+from ddpm_exp.models.fsdp_units import blocks_of
 from ddpm_exp.ranks.ranks import Ranks
 
 

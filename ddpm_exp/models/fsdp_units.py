@@ -1,4 +1,4 @@
-"""The parts of a network whose weights are gathered one at a time, where they are spread over devices. Knows no devices."""
+"""The parts of a network that FSDP gathers one at a time. Knows no devices, and imports nothing of FSDP."""
 
 from __future__ import annotations
 
