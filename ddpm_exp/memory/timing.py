@@ -12,7 +12,7 @@ from ddpm_exp.memory.counting import Updated, Work, updated_by, work_of
 from ddpm_exp.memory.estimate import sampling_batch
 from ddpm_exp.memory.evaluating import Asked, asked_by
 from ddpm_exp.memory.kernels import Kernels, is_cuda, kernels_of
-from ddpm_exp.memory.rows import Source, Timing
+from ddpm_exp.memory.rows import MEASURED_FACTOR, Source, Timing
 from ddpm_exp.spec.data import training_images
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu
@@ -55,7 +55,7 @@ STARTING_SECONDS = 20.0
 EVALUATION_SECONDS = 1.5
 """Measures, pictures and files of one evaluation, on the host."""
 
-FACTORS: dict[Source, float] = {"counted": 1.5, "predicted, not measured": 2.0, "measured": 1.1}
+FACTORS: dict[Source, float] = {"counted": 1.5, "predicted, not measured": 2.0, "measured": MEASURED_FACTOR}
 """The true time is expected within the estimate divided and multiplied by this. `counted`: on GPUs whose measurements the rates
 were fitted to, in 16 bits; the worst of them is off by 28 %, a U-Net that is left out of the fit by up to 52 %. `predicted, not
 measured`: all others. `measured`: the device's own rate was given; what is no training
@@ -66,10 +66,13 @@ _UNTRIED = 3.0
 """The factor where not even the kernels were tried: on AMD's GPUs."""
 
 
-def timing(experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: float | None = None) -> Timing | None:
+def timing(
+    experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: float | None = None, as_run: bool = True
+) -> Timing | None:
     """Times of a run of `experiment` on `gpu` as `plan` slices it; None on a CPU and on a GPU whose rates are unknown.
 
-    `images_per_second`: training speed that was measured on all its devices together, which then replaces the estimate.
+    `images_per_second`: training speed that was measured on all its devices together, which then replaces the estimate;
+    `as_run`: see `Timing.at_speed`.
     """
     if not is_cuda(gpu) or not (gpu.bandwidth_gbs and gpu.half_tflops and gpu.fp32_tflops):
         return None
@@ -78,9 +81,7 @@ def timing(experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: f
     captured = experiment.hardware.cuda_graph and not experiment.hardware.shard
     source: Source = "counted" if gpu.name in _FITTED and plan.precision != "fp32" else "predicted, not measured"
     factor = FACTORS[source] if gpu.maker == "NVIDIA" else _UNTRIED
-    guessed = factor  # of evaluations, whatever is known of training
     if images_per_second is not None:
-        source, factor = "measured", FACTORS["measured"]
         step = plan.images_per_step / images_per_second
     else:
         work = work_of(experiment, kernels, "training")
@@ -98,11 +99,10 @@ def timing(experiment: Experiment, gpu: Gpu, plan: Plan, *, images_per_second: f
         asked = asked_by(experiment, 1 + math.ceil(total / every))
         evaluation = _evaluation_seconds(asked, forward, gpu, together, plan.devices, captured=captured, tf32=tf32)
     run = None if training is None or evaluation is None else training + evaluation + STARTING_SECONDS
-    if source == "measured" and run is not None and training is not None:
-        factor = (factor * training + guessed * (run - training)) / run
     speed = plan.images_per_step / step
     epoch = None if per_epoch is None else per_epoch / speed
-    return Timing(step, speed, epoch, training, evaluation, run, factor, source)
+    found = Timing(step, speed, epoch, training, evaluation, run, factor, source)
+    return found if images_per_second is None else found.at_speed(images_per_second, as_run=as_run)
 
 
 def pass_seconds(work: Work, gpu: Gpu, images: int, *, captured: bool, tf32: bool = False, rates: Rates = RATES) -> float:

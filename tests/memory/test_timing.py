@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,18 @@ def test_a_measured_speed_replaces_the_estimate() -> None:
     guessed, found = timed(SMALL, "T4"), timed(SMALL, "T4", images_per_second=1438.0)
     assert (found.source, found.epoch_seconds, found.images_per_second) == ("measured", 1.0, 1438.0)
     assert FACTORS["measured"] < found.factor < guessed.factor and found.evaluation_seconds == guessed.evaluation_seconds
+    training, run = found.training_seconds or 0.0, found.run_seconds or 0.0
+    assert run - training == pytest.approx((guessed.run_seconds or 0.0) - (guessed.training_seconds or 0.0))
+    assert found.factor == pytest.approx((1.1 * training + guessed.factor * (run - training)) / run)
+
+
+@pytest.mark.parametrize("as_run", [True, False])
+def test_an_estimate_put_at_a_measured_speed_is_what_that_speed_is_timed_as(as_run: bool) -> None:
+    folder = SMALL.but(data=ImageFolder(root="nowhere", image_size=8))
+    for e in (SMALL, folder):
+        later, at_once = timed(e, "T4").at_speed(1438.0, as_run=as_run), timed(e, "T4", images_per_second=1438.0, as_run=as_run)
+        assert dataclasses.asdict(later) == pytest.approx(dataclasses.asdict(at_once))
+    assert later.factor == (FACTORS["measured"] if as_run else timed(folder, "T4").factor) and later.run_seconds is None
 
 
 def test_faster_gpus_captured_steps_and_more_devices_never_take_longer() -> None:
