@@ -132,7 +132,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Estimate anew, and keep that for the next time.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Estimate anew, and keep that; measured speeds stay.")] = False,
     as_json: Json = False,
 ) -> None:
     """Validate experiments; print the diff to the baseline, memory, batch plan, time and cost per GPU, and advice.

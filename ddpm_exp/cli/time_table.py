@@ -10,7 +10,8 @@ from ddpm_exp.cli.prices import price_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ddpm_exp.memory.rows import PlanRow, Timing
+    from ddpm_exp.memory.rows import PlanRow, Speed, Timing
+    from ddpm_exp.spec.plan import Plan
     from ddpm_exp.spec.presets.claims import Claim
 
 
@@ -29,7 +30,7 @@ def time_table(rows: Sequence[PlanRow], prices: Mapping[str, float]) -> Table | 
         cells = [row.gpu.name, f"{timing.images_per_second:,.0f}", short_text(timing.epoch_seconds)]
         cells += [span_text(timing.run_seconds, timing.factor), short_text(timing.evaluation_seconds)]
         cells += [("?" if cost is None else f"{cost:,.2f}" if cost < 100 else f"{cost:,.0f}")] if prices else []
-        grid.add_row(*cells, f"{timing.factor:g}x")
+        grid.add_row(*cells, f"{timing.factor:.3g}x")
     return grid
 
 
@@ -45,14 +46,25 @@ def time_notes(rows: Sequence[PlanRow], claim: Claim | None) -> list[str]:
     """What the table cannot say: why a length is unknown, and a guide's claim beside the estimate."""
     timings = [row.timing for row in rows if row.timing is not None]
     notes = []
-    for source in dict.fromkeys(timing.source for timing in timings):
+    for source in dict.fromkeys(timing.source for timing in timings if timing.source != "measured"):
         names = ", ".join(row.gpu.name for row in rows if row.timing is not None and row.timing.source == source)
         notes.append(f"times for {names}: {source}")
+    notes += [_measured(row, row.plan, row.speed) for row in rows if row.plan is not None and row.speed is not None]
     if any(timing.run_seconds is None for timing in timings):
         notes.append("?: only its files tell how many images an epoch has; data.subset=N says it")
     if claim is not None:
         notes.append(_beside(rows, claim))
     return notes
+
+
+def _measured(row: PlanRow, plan: Plan, speed: Speed) -> str:
+    from ddpm_exp.cli.amounts import bytes_text
+
+    other = "" if speed.micro_batch == plan.micro_batch else f", where the estimate took {plan.micro_batch}"
+    return (
+        f"times for {row.gpu.name}: speed measured by 'ddpm-exp probe' at micro-batch {speed.micro_batch}{other} "
+        f"(peak {bytes_text(speed.peak_bytes)}); evaluations estimated" + (f"; {speed.unlike}" if speed.unlike else "")
+    )
 
 
 def claim_facts(rows: Sequence[PlanRow], claim: Claim | None) -> dict[str, Any] | None:

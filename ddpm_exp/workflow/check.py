@@ -18,6 +18,7 @@ from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.vectors import Points, Sequences
 from ddpm_exp.workflow.data_places import missing_shards
 from ddpm_exp.workflow.kept_plans import sized
+from ddpm_exp.workflow.kept_speeds import with_speed
 from ddpm_exp.workflow.named_gpu import refusal
 
 
@@ -40,7 +41,8 @@ class Checked:
 def check(loaded: Loaded, gpus: Sequence[str], *, use_kept: bool = True) -> Checked:
     """Plan for each of `gpus` (catalogue names) and collect advice. Touches no device and reads no data set.
 
-    What takes seconds comes from the cache where all that decides it is as it was (see `sized`), unless not `use_kept`.
+    What takes seconds comes from the cache where all that decides it is as it was (see `sized`), unless not `use_kept`. Speeds
+    that a probe measured replace estimated ones in either case (see `with_speed`): they are no estimates to make anew.
     Raises UserError where the experiment names a GPU that cannot hold it, and where a table or the condition's part of the
     data, which a plan needs, is not as the experiment says.
     """
@@ -48,7 +50,7 @@ def check(loaded: Loaded, gpus: Sequence[str], *, use_kept: bool = True) -> Chec
     own = experiment.hardware.gpu
     wanted = [find_gpu(name) for name in dict.fromkeys([*([own] if own else []), *gpus])]
     found = sized(experiment, wanted, use_kept=use_kept)
-    plans = found.plans
+    plans = [with_speed(experiment, row) for row in found.plans]
     reason = plans[0].reason if plans else None
     if reason is not None and (own or (reason.field or "").startswith(("data.", "condition."))):
         raise refusal(reason, loaded)

@@ -90,22 +90,23 @@ def what_decides(experiment: Experiment, gpus: Sequence[Gpu]) -> Any:
         "catalogue": catalogue(),  # remedies name the next larger GPU
         "sources": source_digest(),
         "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
-        "torch build": _torch_build(),
+        "torch build": torch_build(),
         "variables": {name: os.environ.get(name) for name in _VARIABLES},
-        "data": _facts_of(experiment.data),
+        "data": facts_of(experiment.data),
     }
     return json.loads(json.dumps(facts))
 
 
 @cache
-def _torch_build() -> str | None:
+def torch_build() -> str | None:
     """Digest of the file in which torch says which build it is: a version alone does not tell CPU from CUDA."""
     spec = find_spec("torch")
     file = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
     return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else None
 
 
-def _facts_of(data: Data) -> Any:
+def facts_of(data: Data) -> Any:
+    """Of data in files what changes when they do, in JSON's types; None of others."""
     if isinstance(data, Table):
         return [_place(data.source), version_of_file(data.source)]
     if isinstance(data, ImageFolder):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from ddpm_exp.data.shapes import shape_of
 from ddpm_exp.memory.search import Attempt, Caps, Found
 from ddpm_exp.records.cache import Kept, source_digest
+from ddpm_exp.workflow.kept_speeds import allocator_settings, steps_of
 from ddpm_exp.workflow.prepare import Prepared
 
 KEPT = Kept("probes")
-
-_OF_TRAINING = ("optimizer", "ema_snapshots", "gradient_clip", "tf32")
 
 _OF_HARDWARE = ("micro_batch", "headroom", "workers", "cuda_graph", "fused_kernels", "deterministic")
 
@@ -40,28 +38,18 @@ def recall(key: dict[str, Any], note: Callable[[str], None]) -> Found | None:
 def key_of(prepared: Prepared, caps: Caps) -> dict[str, Any]:
     """Everything that decides what a probe with `caps` finds, in JSON's types."""
     experiment, plan, machine = prepared.whole_task.experiment, prepared.plan, prepared.machine
-    data, training, hardware = experiment.data, experiment.training, experiment.hardware
-    return {
-        "model": experiment.model.model_dump(mode="json"),
-        "condition": experiment.condition.model_dump(mode="json"),
-        "diffusion": experiment.diffusion.model_dump(mode="json"),
+    data, hardware = experiment.data, experiment.hardware
+    return steps_of(experiment, plan) | {
         "sampling": experiment.sampling.model_dump(mode="json"),
         "data": [data.kind, list(shape_of(data, experiment.condition)), prepared.splits.training_images],
         "in_files": prepared.splits.stored is not None,
         "classes": list(prepared.splits.facts.class_names),
-        "training": {name: getattr(training, name) for name in _OF_TRAINING} | {"averages": training.averages},
         "hardware": {name: getattr(hardware, name) for name in _OF_HARDWARE},
-        "plan": {name: getattr(plan, name) for name in ("precision", "compile", "images_per_step", "devices")},
         "start": plan.micro_batch,
         "caps": vars(caps),
         "limit": machine.limit_bytes,
         "gpu": [machine.gpu.name, machine.gpu.usable_bytes],
         "machine": {name: str(value) for name, value in machine.facts.items()},
-        "allocator": [os.environ.get(name) for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")],
+        "allocator": allocator_settings(),
         "package": source_digest(),
     }
-
-
-_OF_TRAINING = ("optimizer", "ema_snapshots", "gradient_clip", "tf32")
-
-_OF_HARDWARE = ("micro_batch", "headroom", "workers", "cuda_graph", "fused_kernels", "deterministic")

@@ -11,6 +11,7 @@ from ddpm_exp.memory.timing import timing
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.workflow.display import Display
+from ddpm_exp.workflow.kept_speeds import unlike
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import find_machine, prepare
 from ddpm_exp.workflow.probing import Measured, measure
@@ -99,7 +100,9 @@ def probe_experiment(loaded: Loaded, options: RunOptions, display: Display, *, c
     emulated = machine.limit_bytes is not None
     times = None
     if not (emulated or options.smoke):
-        times = timing(loaded.experiment, machine.gpu, measured.plan, images_per_second=measured.images_per_second or None)
+        rate = measured.images_per_second
+        alike = not unlike(loaded.experiment, measured.plan, units.total_images / max(1e-9, rate))
+        times = timing(loaded.experiment, machine.gpu, measured.plan, images_per_second=rate or None, as_run=alike)
     return ProbeReport(
         loaded.id,
         measured,

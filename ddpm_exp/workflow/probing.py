@@ -9,9 +9,11 @@ import torch
 
 from ddpm_exp.memory.limit import CONTEXT_BYTES
 from ddpm_exp.memory.probe import Probed, Trial, allowed, probe, sliced
+from ddpm_exp.memory.rows import Speed
 from ddpm_exp.memory.search import Attempt, Caps, Found
 from ddpm_exp.memory.terms import in_words
 from ddpm_exp.spec.plan import Plan
+from ddpm_exp.workflow import kept_speeds
 from ddpm_exp.workflow.assemble import assemble
 from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.kept_probes import keep, key_of, recall
@@ -57,12 +59,13 @@ def measure(
     probe is what was asked for, or only comes before a run.
 
     A kept answer is taken without trying anything: its key holds all that decides it but what other programs hold of the
-    GPU, and that is asked for. Where less is free than the answer needs, it is probed again.
+    GPU, and that is asked for. Where less is free than the answer needs, it is probed again. What was measured anew is kept,
+    its speed for `check` too.
     """
     if prepared.machine.device != "cuda" or prepared.experiment.hardware.shard:
         return None
     thorough = COMPILED if prepared.plan.compile else Caps()
-    caps = ONE if prepared.loaded.name.endswith("-smoke") or (prepared.plan.compile and not asked) else thorough
+    caps = ONE if _is_small(prepared) or (prepared.plan.compile and not asked) else thorough
     if given is None and cached:
         kept = (recall(key_of(prepared, each), display.note) for each in dict.fromkeys((thorough, caps)))
         before = next((found for found in kept if found is not None), None)
@@ -81,7 +84,20 @@ def measure(
     assert probed is not None and probed.found.chosen is not None
     if given is None:
         keep(key_of(prepared, caps), probed.found)
+        keep_speed(prepared, probed.found.chosen)
     return Measured(probed, before=False)
+
+
+def keep_speed(prepared: Prepared, chosen: Attempt) -> None:
+    """Keep for `check` how fast the chosen attempt was, but for that of an emulated card or of an experiment made small: it says
+    nothing about a run on the card of that name."""
+    if prepared.machine.limit_bytes is None and not _is_small(prepared) and chosen.images_per_second and chosen.peak_bytes:
+        speed = Speed(chosen.micro_batch, chosen.images_per_second, chosen.peak_bytes)
+        kept_speeds.keep(prepared.experiment, prepared.plan, speed)
+
+
+def _is_small(prepared: Prepared) -> bool:
+    return prepared.loaded.name.endswith("-smoke")
 
 
 def trials_of(prepared: Prepared) -> Callable[[int], Trial]:

@@ -119,7 +119,7 @@ def test_every_value_every_gpu_the_sources_and_the_versions_decide(folder: Path,
     monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     others.add(question())
     monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF")
-    for name, value in (("source_digest", "edited"), ("version_of", "9.9"), ("_torch_build", "CPU")):
+    for name, value in (("source_digest", "edited"), ("version_of", "9.9"), ("torch_build", "CPU")):
         with monkeypatch.context() as changed:
             changed.setattr(kept_plans, name, lambda *_, value=value: value)
             others.add(question())
