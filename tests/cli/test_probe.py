@@ -22,7 +22,7 @@ from ddpm_exp.spec.amounts import memory_bytes
 from ddpm_exp.spec.data import Digits
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.experiment import Experiment
-from ddpm_exp.spec.hardware import GIB, find_gpu
+from ddpm_exp.spec.hardware import GIB, find_gpu, gpu_names
 from ddpm_exp.spec.model import UNet
 from ddpm_exp.spec.training import Training
 from ddpm_exp.workflow.probe_report import ProbeReport
@@ -124,6 +124,10 @@ def test_on_a_gpu_it_measures_once_and_then_remembers(folder: Path, program: Pro
     limited = json.loads(program("probe", "1", "--memory-limit", "3GiB", "--json").stdout)
     assert limited["emulated"] and not limited["probed_before"] and limited["plan"]["peak_bytes"] <= 3 * GIB
     assert torch.cuda.get_per_process_memory_fraction() == 1.0
+    if (gpu := anew["plan"]["gpu"]) in gpu_names():
+        (row,) = json.loads(program("check", "1", "--gpu", gpu, "--json").stdout)["checked"][0]["plans"]
+        assert row["timing"]["source"] == "measured" and row["speed"]["micro_batch"] == anew["plan"]["micro_batch"]
+        assert row["timing"]["images_per_second"] == pytest.approx(anew["images_per_second"])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
