@@ -9,6 +9,7 @@ from typing import Any
 from ddpm_exp import DiT, Evaluation, Experiment, Gaussians, Hardware, ImageFolder, Sampling, Training, UNet
 from ddpm_exp.spec.condition import ClassLabels, Unconditional
 from ddpm_exp.spec.data import CIFAR10, FashionMNIST
+from ddpm_exp.spec.evaluation import FID
 from ddpm_exp.spec.model import MLP, EncoderDecoder
 
 FOLDER_IMAGES = 2048
@@ -59,6 +60,10 @@ class Case:
     model: dict[str, Any] = field(default_factory=dict)
     labelled: bool = False
     guidance: float = 1.0
+    likelihood: int = 0
+    """Held-out images whose bits per dimension are measured."""
+    fid: bool = False
+    """Whether features for FID are extracted."""
 
     @property
     def name(self) -> str:
@@ -68,6 +73,7 @@ class Case:
         changes = {**self.model, **self.training, **self.hardware}
         words += [f"{name}={value}" for name, value in changes.items()]
         words += ["classes"] * self.labelled + [f"guidance {self.guidance:g}"] * (self.guidance != 1)
+        words += [f"bits of {self.likelihood}"] * (self.likelihood > 0) + ["FID"] * self.fid
         return ", ".join(words)
 
     @property
@@ -87,7 +93,7 @@ class Case:
             training=Training(images_per_step=images, precision=self.precision, warmup="0 images", **self.training),
             hardware=Hardware(micro_batch=self.micro_batch, **{"compile": False} | self.hardware),
             sampling=Sampling(guidance_scale=self.guidance, weights="ema" if self.training.get("ema_half_life", 1) else "raw"),
-            evaluation=Evaluation(samples=64),
+            evaluation=Evaluation(samples=64, held_out=256, likelihood=self.likelihood, fid=FID() if self.fid else None),
         )
 
 
@@ -178,4 +184,23 @@ def _new() -> Iterator[Case]:
     yield Case("new encoder-decoder", 320, training={"optimizer": "muon"})
 
 
-CASES = (*_cases(), *_unseen(), *_new())
+def _evaluated() -> Iterator[Case]:
+    """With the other peaks: FID, and bits per dimension."""
+    for precision in ("bf16", "fp32"):
+        yield Case("DDPM U-Net", 128, precision, likelihood=256, fid=True)
+        yield Case("U-Net for 28x28", 16, precision, size=28, labelled=True, likelihood=64, fid=True)
+        yield Case("large-image U-Net", 8, precision, size=128, likelihood=256, fid=True)
+        yield Case("DiT-S/4", 64, precision, likelihood=256, fid=True)
+        yield Case("encoder-decoder", 32, precision, fid=True)
+    yield Case("DDPM U-Net", 16, "fp16", accumulation=2, fid=True)
+    yield Case("tiny U-Net", 1, fid=True)
+    yield Case("small U-Net", 64, labelled=True, guidance=2.0, fid=True)
+    yield Case("large-image U-Net", 16, "fp16", size=64, fid=True)
+    yield Case("DDPM U-Net", 64, model={"checkpointing": True}, fid=True)
+    yield Case("DDPM U-Net", 32, hardware={"cuda_graph": False}, likelihood=256, fid=True)
+    yield Case("small U-Net", 64, "fp32", hardware={"cuda_graph": False}, fid=True)
+    yield Case("DiT-S/2", 32, hardware={"cuda_graph": False}, fid=True)
+    yield Case("MLP", 512, likelihood=256)
+
+
+CASES = (*_cases(), *_unseen(), *_new(), *_evaluated())

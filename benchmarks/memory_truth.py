@@ -5,15 +5,15 @@
     python benchmarks/memory_truth.py --compare memory_truth.json --out memory_truth.json    # anywhere: today's estimates beside it
 
 Each configuration of memory_cases.py trains some whole steps as `run` does, on random images, in a process of its own that has
-the GPU to itself (imports overlap), then measures errors on held-out images and draws one batch at one step, as an evaluation does:
-"drawing" is the peak of both. "process_bytes" is what the device has in use beyond what it had in use before the process came: the
-allocator's peak and all that CUDA and libraries take.
+the GPU to itself (imports overlap). Then it measures errors on held-out images (of some also bits per dimension) and draws one
+batch at one step, as an evaluation does: "drawing" is the peak of all that. Of some, Inception extracts features for FID at last:
+"fid". "process_bytes" is what the device has in use beyond what it had in use before the process came: the allocator's peak and
+all that CUDA and libraries take.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import subprocess
@@ -21,29 +21,21 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import torch
-from memory_cases import CASES, FOLDER_IMAGES, Case
+from memory_cases import CASES, Case
 
-from ddpm_exp.data.datasets import load
-from ddpm_exp.data.examples import Examples, Splits, split
-from ddpm_exp.evaluation.validation import validate
-from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.estimate import estimate
-from ddpm_exp.memory.plan import plan as make_plan
-from ddpm_exp.spec.data import family_of, shape_of, training_images
-from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
-from ddpm_exp.workflow.assemble import assemble
-from ddpm_exp.workflow.options import RunOptions
-from ddpm_exp.workflow.prepare import Prepared, find_machine, lengths
 
-STEPS = 4
 LARGEST_WARMED = 256
+PREDICTED = {"training": "training_bytes", "drawing": "sampling_bytes", "fid": "fid_bytes"}
+"""What is estimated of each peak."""
+
+PROCESS = Path(__file__).with_name("memory_process.py")
 
 
 def predicted(case: Case, gpu: str) -> dict[str, Any]:
@@ -53,96 +45,11 @@ def predicted(case: Case, gpu: str) -> dict[str, Any]:
     return {"experiment": case.name, "gpu": gpu, **found.to_json()}
 
 
-def splits_of(experiment: Experiment) -> Splits:
-    """Random images of the experiment's shape and number, or its own data where that is made up anyway."""
-    if family_of(experiment.data) != "image":
-        return load(experiment.data, experiment.condition)
-    generator, count = torch.Generator().manual_seed(0), training_images(experiment.data) or FOLDER_IMAGES
-    pixels = torch.randint(0, 256, (count + 256, *shape_of(experiment.data)), generator=generator, dtype=torch.uint8)
-    labels, names = torch.arange(len(pixels)) % 10, tuple("abcdefghij")
-    return split(Examples(pixels[:count], labels[:count], names), Examples(pixels[count:], labels[count:], names))
-
-
-def measured(case: Case) -> dict[str, Any]:
-    """The truth about one configuration, from a process that has done nothing else yet."""
-    experiment = case.experiment
-    splits = splits_of(experiment)
-    loaded = Loaded(experiment, "case", "case", "Case", Path("case.py"), {}, None, {}, ())
-    plan = make_plan(experiment, find_gpu("H100"), device="cuda")  # before the device is taken: it asks none
-    with device_alone():
-        machine = find_machine(RunOptions())
-        prepared = Prepared(loaded, machine, plan, splits, lengths(experiment, len(splits.train)), "")
-        runtime = assemble(prepared, seed=0)
-        found: dict[str, Any] = {
-            "experiment": case.name,
-            "device": torch.cuda.get_device_name(),
-            "parameters": runtime.parameters,
-            "built_bytes": _in_use(),
-        }
-        for _ in range(STEPS):
-            runtime.trainer.step()
-        torch.cuda.synchronize()
-        found["training"] = _in_use()
-        count = runtime.artist.batch
-        numbers = torch.arange(count)
-        artist = runtime.artist
-        held_out = splits.held_out.batch(slice(0, min(experiment.evaluation.held_out, len(splits.held_out))), artist.device)
-        validate(runtime.averaged(), held_out, artist, experiment.evaluation)
-        object.__setattr__(artist, "sampling", artist.sampling.but(steps=1))
-        artist.draw(runtime.averaged(), splits.train.batch(numbers % len(splits.train)), numbers, held_out=False)
-        torch.cuda.synchronize()
-        found["drawing"] = _in_use() | {"images": count}
-        found["loss"] = runtime.trainer.statistics.read()[0]["train/loss"]
-        found["retries"] = torch.cuda.memory_stats().get("num_alloc_retries", 0)
-    return found
-
-
-def _in_use() -> dict[str, int]:
-    torch.cuda.synchronize()
-    free, total = torch.cuda.mem_get_info()
-    reserved_now = torch.cuda.memory_reserved()
-    reserved = torch.cuda.max_memory_reserved()
-    outside = total - free - reserved_now
-    found = {
-        "allocated_bytes": torch.cuda.max_memory_allocated(),
-        "reserved_bytes": reserved,
-        "reserved_now_bytes": reserved_now,
-        "outside_bytes": outside,
-        "process_bytes": reserved + outside,
-    }
-    torch.cuda.reset_peak_memory_stats()
-    return found
-
-
-@contextmanager
-def device_alone() -> Iterator[None]:
-    """Nobody else measures on this GPU meanwhile."""
-    path = os.environ.get("GPU_LOCK", "")
-    if not path:
-        yield
-        return
-    held = Path(path).open("w")  # noqa: SIM115 - until this process has ended, and with it what it had of the device
-    fcntl.flock(held, fcntl.LOCK_EX)
-    _KEPT.append(held)
-    while _driver_in_use() > 64:  # the process before may still be giving it back
-        time.sleep(0.1)
-    yield
-
-
-_KEPT: list[Any] = []
-
-
-def _driver_in_use() -> int:
-    """MiB of this process's GPU, before it has a context there."""
-    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", os.environ["CUDA_VISIBLE_DEVICES"]]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0])
-
-
 def one(number: int, gpu: int, lock: Path | None) -> dict[str, Any]:
     """A case in a process of its own; without a lock it only warms the compiler's cache, beside others."""
     held = "" if lock is None else f"{lock}.{gpu}"
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu), "GPU_LOCK": held, "OMP_NUM_THREADS": "2"}
-    command = [sys.executable, "-W", "ignore", __file__, "--one", str(number)]
+    command = [sys.executable, "-W", "ignore", str(PROCESS), str(number)]
     try:
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     except subprocess.TimeoutExpired:
@@ -201,12 +108,15 @@ def _everywhere(numbers: Sequence[int], gpus: list[int], at_once: int, lock: Pat
 
 
 def joined(estimated: dict[str, Any], found: dict[str, Any]) -> list[dict[str, Any]]:
-    """One record for training, and one for drawing after it: a process keeps the larger of the two."""
+    """One record for training, one for drawing after it, and one for FID: a process keeps the largest of them."""
     if "failed" in found:
         return [found]
     about = {"experiment": found["experiment"], "parameters": found["parameters"]}
     records = []
-    for mode, predicted_bytes in (("training", estimated.get("training_bytes")), ("drawing", estimated.get("sampling_bytes"))):
+    for mode, field in PREDICTED.items():
+        if mode not in found:
+            continue
+        predicted_bytes = estimated.get(field)
         before = {"predicted_before_bytes": predicted_bytes} if predicted_bytes else {}
         records.append({**about, "mode": mode, **before, "predicted_bytes": predicted_bytes, **found[mode]})
     return records
@@ -223,10 +133,10 @@ def compared(truth: Path, gpu: str) -> dict[str, Any]:
             continue
         case = cases[record["experiment"]]
         found = estimate(case.experiment, find_gpu(gpu), case.experiment.training.precision, case.micro_batch)
-        record["predicted_bytes"] = found.training_bytes if record["mode"] == "training" else found.sampling_bytes
+        record["predicted_bytes"] = getattr(found, PREDICTED[record["mode"]])
         record["error"] = round(record["predicted_bytes"] / record["process_bytes"] - 1, 4)
         kinds = ["all", "fp32" if case.precision == "fp32" else "16 bits"]
-        kinds += ["compiled"] * (case.hardware.get("compile") is True)
+        kinds += ["compiled"] * (case.hardware.get("compile") is True) + ["FID"] * (record["mode"] == "fid")
         errors += [(kind, record["error"]) for kind in kinds]
         if "predicted_before_bytes" in record:
             record["error_before"] = round(record["predicted_before_bytes"] / record["process_bytes"] - 1, 4)
@@ -253,15 +163,11 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, nargs="+", default=[0], help="to measure on, by number")
     parser.add_argument("--predicted", type=Path)
     parser.add_argument("--compare", type=Path, help="a truth that was measured, to put today's estimates beside")
-    parser.add_argument("--one", type=int)
     parser.add_argument("--only", default="", help="configurations with this in their name")
     parser.add_argument("--warm", type=int, default=0, help="only compile the kernels, so many processes at once on each GPU")
     parser.add_argument("--but", type=Path, help="records to keep; what they have is not measured again")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    if given.one is not None:
-        print(json.dumps(measured(CASES[given.one])))
-        return
     if given.compare:
         document = compared(given.compare, given.gpu)
         given.out.write_text(json.dumps(document, indent=1) + "\n")

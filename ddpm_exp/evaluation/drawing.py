@@ -139,7 +139,11 @@ class Artist:
         return forward
 
 
-def part_of(batch: Batch, part: slice) -> Batch:
-    """Some examples of a batch."""
+def part_of(batch: Batch, part: slice, device: torch.device | None = None) -> Batch:
+    """Some examples of a batch, on `device` if one is named."""
+
+    def some(values: torch.Tensor) -> torch.Tensor:
+        return values[part] if device is None else values[part].to(device)
+
     labels, values = batch.labels, batch.values
-    return Batch(batch.x0[part], None if labels is None else labels[part], None if values is None else values[part])
+    return Batch(some(batch.x0), None if labels is None else some(labels), None if values is None else some(values))

@@ -48,7 +48,7 @@ class Evaluator:
     def __post_init__(self) -> None:
         held_out = self.splits.held_out
         count = min(self.spec.held_out, len(held_out))
-        self._held_out = held_out.batch(slice(0, count), self.artist.device)
+        self._held_out = held_out.batch(slice(0, count))  # on the host: the device would keep them through all of the training
         self._asked = ask(self.condition, held_out, self.artist.shape, samples=self.spec.samples, columns=self.spec.grid_columns)
         self._measuring = Measuring(self.spec, self.splits, self.condition, self.family, self.artist.conditions, self.note)
         self._portrait = Portrait(self.spec, self.splits, self.condition, self.family, self.artist.conditions)
@@ -76,7 +76,7 @@ class Evaluator:
         count = min(self.spec.likelihood, len(self.splits.held_out))
         if not count:
             return {}
-        measured = self.splits.held_out.batch(slice(0, count), self.artist.device)
+        measured = self.splits.held_out.batch(slice(0, count))
         return likelihood(network, measured, self.artist, self.spec.likelihood_terms)
 
     def of_noise(self) -> dict[str, float]:

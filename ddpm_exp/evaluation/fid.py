@@ -21,8 +21,8 @@ _ORIGIN = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" +
 _LAYER = "2048"
 """The features that FID compares: Inception's last pooling."""
 
-_TOGETHER = 64
-"""Images that go through Inception at once."""
+TOGETHER = 64
+"""Images that go through Inception at once where memory allows."""
 
 
 def find_weights(fid: FID) -> Path:
@@ -65,19 +65,21 @@ def measure(
     device: torch.device,
     ranks: Ranks = SINGLE,
     room: Room | None = None,
+    together: int = TOGETHER,
 ) -> FidResult:
     """FID of uint8 `generated` to `reals`, both [N, C, H, W]: the plain training images, not mirrored, none dropped.
 
-    Features are computed in fp32 without TF32 and cached nowhere: the library's cache key knows neither weights nor count. Each
-    of several processes extracts a share of them (`assist`). Raises RunError for a file that is not Inception's weights, and as
-    `room` does where memory runs out.
+    `together` images go through Inception at once, in fp32 without TF32. Features are cached nowhere: the library's cache key
+    knows neither weights nor count. Each of several processes extracts a share of them (`assist`). Raises RunError for a file that
+    is not Inception's weights, and as `room` does where memory runs out.
     """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     ranks.share(generated)
     try:
         ours, theirs = (
-            fid_features_to_statistics(found) for found in _features(generated, reals, weights, device, ranks, room or Room())
+            fid_features_to_statistics(found)
+            for found in features(generated, reals, weights, device, ranks, room or Room(), together)
         )
         value = fid_statistics_to_metric(ours, theirs, verbose=False)[KEY_METRIC_FID]
     except (RuntimeError, KeyError, AssertionError, OSError) as error:
@@ -87,13 +89,13 @@ def measure(
     return FidResult(float(value), len(generated), len(reals))
 
 
-def assist(reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks, room: Room) -> None:
+def assist(reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks, room: Room, together: int) -> None:
     """This process's share of a `measure` that the first process does at the same time."""
-    _features(ranks.share(None), reals, weights, device, ranks, room)
+    features(ranks.share(None), reals, weights, device, ranks, room, together)
 
 
-def _features(
-    generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks, room: Room
+def features(
+    generated: torch.Tensor, reals: torch.Tensor, weights: Path, device: torch.device, ranks: Ranks, room: Room, together: int
 ) -> list[torch.Tensor]:
     """Inception's features of both sets, float32 [N, 2048] on the CPU; on processes but the first, their share of them."""
     from torch_fidelity.utils import create_feature_extractor
@@ -107,12 +109,12 @@ def _features(
         extractor = room.once(make, "Inception, which FID needs", device)
 
         def extracted(images: torch.Tensor, part: slice) -> torch.Tensor:
-            features: torch.Tensor = extractor(images[part].expand(-1, 3, -1, -1).to(device))[0]
-            return features.cpu()
+            seen: torch.Tensor = extractor(images[part].expand(-1, 3, -1, -1).to(device))[0]
+            return seen.cpu()
 
         found = []
         for images in (generated, reals):
-            shares = Shares.of(len(images), _TOGETHER, ranks)
+            shares = Shares.of(len(images), together, ranks)
             found.append(shares.collect(room.each(shares, partial(extracted, images), "extracting features for FID", device)))
         return found
     finally:

@@ -16,7 +16,7 @@ from ddpm_exp.ranks.shares import Shares
 def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int | None) -> dict[str, float]:
     """`val/bits_per_dimension` of `network`: the bound's mean over `held_out`, conditional and without guidance.
 
-    `held_out` lies on the artist's device; the path has whole times. `terms` of the bound are drawn for each example (None,
+    `held_out` may lie anywhere; the path has whole times. `terms` of the bound are drawn for each example (None,
     or T - 1 and more: all of them). The x0 of images is clamped to [-1, 1], whatever `sampling` says: how samples are
     drawn has no part in it. Raises `Stopped` if asked to stop between two evaluations of the network.
     """
@@ -28,7 +28,7 @@ def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int |
         return asking(x, c_noise, condition)
 
     def total(part: slice) -> Tensor:
-        batch = part_of(held_out, part)
+        batch = part_of(held_out, part, artist.device)
         numbers = torch.arange(part.start, part.stop, device=artist.device)
         bits = bits_per_dimension(
             artist.diffusion,

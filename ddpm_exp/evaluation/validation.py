@@ -35,8 +35,8 @@ _SHOWN = 8
 def validate(network: nn.Module, held_out: Batch, artist: Artist, spec: Evaluation) -> Errors:
     """`val/loss`, `val/denoising` and `val/reconstruction` of `network`, conditional and without guidance.
 
-    `held_out` lies on the artist's device. `val/denoising` is the mean squared error of the unclipped x0 prediction, per
-    element, averaged over examples and over `spec.log_snr`; noise enters at exactly these levels,
+    `held_out` may lie anywhere; the artist's device has a part of it at a time. `val/denoising` is the mean squared error of the
+    unclipped x0 prediction, per element, averaged over examples and over `spec.log_snr`; noise enters at exactly these levels,
     whatever the schedule's own times.
     """
     network.eval()
@@ -48,7 +48,7 @@ def validate(network: nn.Module, held_out: Batch, artist: Artist, spec: Evaluati
 
     def measured(part: slice) -> tuple[torch.Tensor, list[torch.Tensor]]:
         artist.heed_stop()
-        batch = _Part(network, part_of(held_out, part), part.start, artist, objective)
+        batch = _Part(network, part_of(held_out, part, artist.device), part.start, artist, objective)
         pictures: list[torch.Tensor] = []
         row = [batch.loss(), *(batch.error_at(level)[0] / len(spec.log_snr) for level in spec.log_snr)]
         for level in spec.reconstruction_log_snr:

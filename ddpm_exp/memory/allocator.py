@@ -124,6 +124,10 @@ class Allocator:
                 blocks.remove(entry)
                 self.reserved -= entry[0]
 
+    def forget_highest(self) -> None:
+        """What was highest is what is now."""
+        self.highest_allocated, self.highest_reserved = self.allocated, self.reserved
+
     def _take(self, pool: tuple[str, bool], size: int) -> _Block | None:
         blocks = self._free[pool]
         place = bisect.bisect_left(blocks, (size,))

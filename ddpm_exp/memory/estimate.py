@@ -14,11 +14,13 @@ from ddpm_exp.data.place import room_for, stays_in_files
 from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
 from ddpm_exp.memory.context import CPU, context_bytes
+from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, FID_BATCH, SAMPLING_BATCH, measured_examples
 from ddpm_exp.memory.kernels import is_cuda, kernels_of, library_bytes
-from ddpm_exp.memory.moments import Bytes, Moments
-from ddpm_exp.memory.replayed import alive, peaks, process_of
+from ddpm_exp.memory.moments import Bytes
+from ddpm_exp.memory.replayed import Evaluating, alive, peaks, process_of
 from ddpm_exp.memory.spread import spread_out
-from ddpm_exp.memory.step import Setting, Sizes, sampling_trace, sizes, training_trace, weights_of
+from ddpm_exp.memory.step import Setting, Sizes, sizes, weights_of
+from ddpm_exp.memory.summed import Summed
 from ddpm_exp.memory.terms import MIB, TERMS, Estimate
 from ddpm_exp.models.inputs import ConditionInput
 from ddpm_exp.spec.data import ImageFolder, Shards, class_count, family_of, training_images
@@ -33,16 +35,6 @@ UNCERTAINTY = {"cpu": 0.15, "cuda, 16 bits": 0.1, "other GPUs, 16 bits": 0.2, "c
 
 CUBLAS_WORKSPACE = 32 * MIB
 """What cuBLAS takes once on Hopper (8 MiB before), per stream."""
-
-FRAGMENTATION = {False: 0.10, True: 0.25}
-"""Reserved beyond allocated where that is not replayed: on a processor and for spread networks, without and with activation
-checkpointing."""
-
-SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
-"""Images that evaluation draws together where memory allows."""
-
-FEWEST_SAMPLED = 16
-"""A plan leaves room to draw this many together (or a micro-batch, if that is fewer): one by one would take too long."""
 
 _UNKNOWN_CLASSES = 100
 """Classes assumed for a folder, which only its files can tell; a class embedding is small."""
@@ -64,15 +56,9 @@ def estimate(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch
         devices = experiment.hardware.devices
         accumulates = micro_batch * devices < experiment.training.images_per_step
         resident = spread_out(resident, weights_of(setting), devices, accumulates=accumulates)
-    moment, living = _training(setting).peak(micro_batch)
-    batch, sampling = _sampling(experiment, setting, gpu, resident, min(FEWEST_SAMPLED, micro_batch), context)
-    return Estimate(
-        terms=_total(resident, living, experiment.model.checkpointing, context),
-        sampling_bytes=sampling,
-        sampling_batch=batch,
-        moment=moment,
-        uncertainty=_uncertainty(gpu, precision, spread=experiment.hardware.shard),
-    )
+    uncertainty = _uncertainty(gpu, precision, spread=experiment.hardware.shard)
+    found = Summed(experiment, setting, resident, context, cuda=is_cuda(gpu))
+    return found.estimate(micro_batch, budget(experiment, gpu), uncertainty)
 
 
 def _uncertainty(gpu: Gpu, precision: Precision, *, spread: bool) -> float:
@@ -97,15 +83,26 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
         library=library_bytes(gpu),
         captured=experiment.hardware.cuda_graph,
         accumulates=micro_batch * experiment.hardware.devices < experiment.training.images_per_step,
+        guides=_guides(experiment),
     )
     drawing = replace(setting, weights_once=once and experiment.hardware.cuda_graph)
     if experiment.hardware.compile is True:  # which drawing is not
         setting = replace(setting, kernels=kernels_of(gpu, precision, fused_norms=True))
     context = context_bytes(experiment, drawing.kernels)
-    copies = 1 if experiment.sampling.guidance_scale == 1 else 2
-    batch, fewest, limit = SAMPLING_BATCH["cuda"], min(FEWEST_SAMPLED, micro_batch), budget(experiment, gpu) - context
-    while (found := peaks(setting, drawing, process, micro_batch, batch, copies)).drawing > limit and batch > fewest:
-        batch //= 2
+    limit, spec = budget(experiment, gpu) - context, experiment.evaluation
+    after = Evaluating(
+        drawing,
+        drawn=SAMPLING_BATCH["cuda"],
+        copies=1 if experiment.sampling.guidance_scale == 1 else 2,
+        bits=(experiment.diffusion, measured_examples(experiment)) if spec.likelihood else None,
+        inception=FID_BATCH if spec.fid else 0,
+    )
+    fewest = min(FEWEST_SAMPLED, micro_batch)
+    while (found := peaks(setting, process, micro_batch, after)).drawing > limit and after.drawn > fewest:
+        after = after._replace(drawn=after.drawn // 2)
+    while found.fid > limit and after.inception > FEWEST_FOR_FID:
+        after = after._replace(inception=after.inception // 2)
+        found = peaks(setting, process, micro_batch, after)
     moment, living = alive(setting, micro_batch)
     terms = {term: resident.get(term, 0) + dict(living).get(term, 0) for term in TERMS}
     terms["autocast copies"] += sum(process.half)
@@ -115,27 +112,23 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
     return Estimate(
         terms=terms,
         sampling_bytes=found.drawing + context,
-        sampling_batch=batch,
+        sampling_batch=after.drawn,
+        fid_bytes=found.fid + context if spec.fid else 0,
+        fid_batch=after.inception,
         moment=moment,
         uncertainty=_uncertainty(gpu, precision, spread=False),
     )
 
 
-def _sampling(experiment: Experiment, setting: Setting, gpu: Gpu, resident: Bytes, fewest: int, context: int) -> tuple[int, int]:
-    """Images drawn together, and the peak bytes of doing so."""
-    copies = 1 if experiment.sampling.guidance_scale == 1 else 2
-    batch = SAMPLING_BATCH["cuda" if is_cuda(gpu) else "cpu"]
-    while True:
-        _, living = _forward(setting).peak(batch * copies)
-        total = sum(_total(resident, living, experiment.model.checkpointing, context).values())
-        if batch <= fewest or total <= budget(experiment, gpu):
-            return batch, total
-        batch //= 2
-
-
 def sampling_batch(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch: int) -> int:
     """Images that evaluation may draw together: the largest power of two up to `SAMPLING_BATCH` that fits."""
     return estimate(experiment, gpu, precision, micro_batch).sampling_batch
+
+
+def fid_batch(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch: int) -> int:
+    """Images that may go through Inception together: the largest power of two up to `FID_BATCH` that fits. Needs
+    `evaluation.fid`."""
+    return estimate(experiment, gpu, precision, micro_batch).fid_batch
 
 
 def budget(experiment: Experiment, gpu: Gpu) -> int:
@@ -182,13 +175,13 @@ def _resident(experiment: Experiment, setting: Setting, own: Sizes, gpu: Gpu) ->
     one = math.prod(shape) * (1 if family_of(experiment.data) == "image" else 4)  # images lie on the device as bytes
     room = room_for(experiment.hardware.data_in, device_bytes=gpu.usable_bytes, host_bytes=None)
     in_files = isinstance(experiment.data, ImageFolder | Shards) and stays_in_files(data * one, room)
-    averages = _averages(experiment)
+    networks = _averages(experiment) + _guides(experiment)
     kept, taken = _of_optimizer(setting, experiment.training.optimizer)
     return {
         "weights": own.parameters + own.buffers,
         "gradients": own.parameters,
         "optimizer": kept,
-        "ema": averages * (own.parameters + own.buffers),
+        "ema": networks * (own.parameters + own.buffers),
         "data": 0 if in_files else data * one,
         "workspace": taken + (CUBLAS_WORKSPACE if is_cuda(gpu) else 0),
     }
@@ -198,21 +191,9 @@ def _averages(experiment: Experiment) -> int:
     return int(experiment.training.averages) + (0 if experiment.training.ema_snapshots is None else len(TRACKED))
 
 
-def _total(resident: Bytes, alive: Bytes, checkpointing: bool, context: int) -> Bytes:
-    terms = {term: resident.get(term, 0) + alive.get(term, 0) for term in TERMS}
-    terms["fragmentation"] = int(FRAGMENTATION[checkpointing] * sum(terms.values()))
-    terms["context"] = context
-    return terms
-
-
-@lru_cache(maxsize=128)
-def _training(setting: Setting) -> Moments:
-    return Moments(lambda images: training_trace(setting, images))
-
-
-@lru_cache(maxsize=128)
-def _forward(setting: Setting) -> Moments:
-    return Moments(lambda images: sampling_trace(setting, images))
+def _guides(experiment: Experiment) -> int:
+    """Networks that guide drawings; one is taken to be as large as the network that it guides."""
+    return 0 if experiment.sampling.guide is None else 1
 
 
 @lru_cache(maxsize=128)

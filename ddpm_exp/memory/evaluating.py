@@ -1,4 +1,4 @@
-"""How often the evaluations of an experiment ask the network, and about how many examples. Draws nothing."""
+"""How often the evaluations of an experiment ask the network, about how many examples, and how many at once. Draws nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from typing import NamedTuple
 from ddpm_exp.spec.condition import parts_of
 from ddpm_exp.spec.data import class_count, training_images
 from ddpm_exp.spec.experiment import Experiment
+
+SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
+"""Images that evaluation draws together where memory allows."""
+
+FEWEST_SAMPLED = 16
+"""A plan leaves room to draw this many together (or a micro-batch, if that is fewer): one by one would take too long."""
+
+FID_BATCH, FEWEST_FOR_FID = 64, 8
+"""Images that go through Inception together where memory allows, and those that a plan leaves room for."""
 
 _CLASSES = 10
 """Assumed where only files tell how many there are."""
@@ -57,11 +66,16 @@ def asked_by(experiment: Experiment, times: int) -> Asked:
         copies=1 if sampling.guidance_scale == 1 else 2,
         held_out=min(spec.held_out, _HELD_OUT),
         levels=1 + len(spec.log_snr) + len(spec.reconstruction_log_snr),
-        likelihood=min(spec.likelihood, _HELD_OUT),
+        likelihood=measured_examples(experiment),
         terms=terms + 1,
         fid=fid,
         through_inception=fid + (training_images(experiment.data) or fid if fid else 0),
     )
+
+
+def measured_examples(experiment: Experiment) -> int:
+    """Examples whose bits per dimension are measured."""
+    return min(experiment.evaluation.likelihood, _HELD_OUT)
 
 
 def _samples(experiment: Experiment) -> int:

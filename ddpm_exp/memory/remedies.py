@@ -103,6 +103,12 @@ def _first_that_fits(changes: Sequence[_Change], gpu: Gpu) -> Remedy | None:
     return Remedy(first.override, fitting.micro_batch, fitting.expected.peak_bytes, first.note)
 
 
+def _no_fid(now: _Change, gpu: Gpu) -> Iterator[_Change]:
+    if now.experiment.evaluation.fid is not None:
+        changed = now.experiment.but(evaluation=now.experiment.evaluation.but(fid=None))
+        yield _Change("evaluation.fid=none", "the same training, whose FID is not measured", changed, now.precision)
+
+
 def _checkpointing(now: _Change, gpu: Gpu) -> Iterator[_Change]:
     if not now.experiment.model.checkpointing:
         yield from _model(now, "guide 003; the same result, about a third slower", checkpointing=True)
@@ -155,7 +161,7 @@ def _smaller_images(now: _Change, gpu: Gpu) -> Iterator[_Change]:
     yield _Change(override, "guide 003: activations grow with the square of the side", changed, now.precision)
 
 
-_KINDS = (_checkpointing, _half_precision, _narrower, _less_attention, _smaller_images)
+_KINDS = (_no_fid, _checkpointing, _half_precision, _narrower, _less_attention, _smaller_images)
 
 
 def _model(now: _Change, note: str, **changes: Any) -> Iterator[_Change]:

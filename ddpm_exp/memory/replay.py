@@ -49,6 +49,9 @@ class Process:
     shape_bytes: int
     """One example in float32."""
 
+    guides: int = 0
+    """Networks that guide the drawings, each as large as the one that is trained."""
+
     @property
     def gradients(self) -> int:
         """One buffer for all, as many bytes as the weights."""
@@ -119,6 +122,29 @@ class Replay:
         self._events(script, events, DRAWN)
         return self._highest()
 
+    def end_drawing(self) -> None:
+        """The samples are on the host; a captured drawing gives all that it had back to the device."""
+        for name in ("start", "x", "said"):
+            self._memory.free(name)
+        if self._process.captured:
+            self._free("copy", self._process.weights)
+            self._free("low", self._process.half)
+            self._memory.release(keep=(GRAPH,))
+
+    def measure_bits(self, script: Script, images: int) -> Reserved:
+        """Bits per dimension of so many held-out images at once, op by op after a drawing."""
+        self._events(script, list(script.at(images)), "")
+        return self._highest()
+
+    def extract(self, script: Script, images: int, weights: Sequence[int]) -> Reserved:
+        """Features for FID after a drawing, by a network with such `weights`: the highest from here on."""
+        if self._process.captured:
+            self._memory.release(keep=(GRAPH,))  # as the drawing before it did
+        self._memory.forget_highest()
+        self._all("inception", weights)
+        self._events(script, list(script.at(images)), "")
+        return self._highest()
+
     def _build(self) -> None:
         process, memory = self._process, self._memory
         for number, size in enumerate(process.weights):
@@ -132,6 +158,8 @@ class Replay:
         memory.allocate("gradients", process.gradients)
         for average in range(process.averages):
             self._all(f"average {average}", process.weights)
+        for guide in range(process.guides):
+            self._all(f"guide {guide}", process.weights)
 
     def _optimize(self) -> None:
         """Op by op, on the program's stream."""
@@ -155,6 +183,10 @@ class Replay:
     def _all(self, name: str, sizes: Sequence[int]) -> None:
         for number, size in enumerate(sizes):
             self._memory.allocate((name, number), size)
+
+    def _free(self, name: str, sizes: Sequence[int]) -> None:
+        for number, _ in enumerate(sizes):
+            self._memory.free((name, number))
 
     def _events(self, script: Script, events: list[tuple[int, int]], pool: str) -> None:
         """The step. A library's workspace is of a stream and a thread and stays: a captured step finds that of the step before."""

@@ -1,8 +1,9 @@
-"""Peaks of training and drawing on CUDA by replay, for any micro-batch, and what was alive at training's. No device."""
+"""Peaks of training and evaluating on CUDA by replay, for any micro-batch, and what was alive at training's. No device."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -10,12 +11,15 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from ddpm_exp.memory.allocator import Order
+from ddpm_exp.memory.evaluation_steps import inception_trace, inception_weights, likelihood_trace
 from ddpm_exp.memory.kernels import Attention, Kernels
 from ddpm_exp.memory.replay import Process, Replay
 from ddpm_exp.memory.script import DEATH, Script
 from ddpm_exp.memory.step import Setting, sampling_trace, training_trace, weights_of
 from ddpm_exp.memory.update import update_events
 from ddpm_exp.models.half import cast_by_autocast
+from ddpm_exp.spec.data import Shape
+from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.training.optimizer import moments
 
 KNOTS = 8
@@ -30,14 +34,40 @@ class Peaks(NamedTuple):
 
     training: int
     drawing: int
+    """And measuring: all of an evaluation but FID."""
+    fid: int
+    """While Inception extracts features; 0 without FID."""
+
+
+class Evaluating(NamedTuple):
+    """What evaluations do after training steps."""
+
+    drawing: Setting
+    """How it is drawn."""
+    drawn: int
+    """Examples drawn together, and measured together."""
+    copies: int
+    """How often each of them goes through the network at once while it is drawn."""
+    bits: tuple[Diffusion, int] | None = None
+    """The diffusion and number of examples whose bits per dimension are measured."""
+    inception: int = 0
+    """Images that go through Inception at once; 0 without FID."""
 
 
 @lru_cache(maxsize=256)
 def process_of(
-    setting: Setting, *, optimizer: str, averages: int, data: int, library: int, captured: bool, accumulates: bool
+    setting: Setting,
+    *,
+    optimizer: str,
+    averages: int,
+    data: int,
+    library: int,
+    captured: bool,
+    accumulates: bool,
+    guides: int,
 ) -> Process:
     """What a run of this network allocates beside its steps. `data`: bytes of training images on the device; `library`: what
-    cuBLAS keeps."""
+    cuBLAS keeps; `guides`: networks that guide drawings."""
     network = weights_of(setting)
     parts = [*network.parameters(), *network.buffers()]
     low = {id(weight) for weight in cast_by_autocast(network).values()} if setting.weights_once else set()
@@ -53,53 +83,63 @@ def process_of(
         captured=captured,
         accumulates=accumulates,
         shape_bytes=4 * math.prod(setting.shape),
+        guides=guides,
     )
 
 
-def peaks(setting: Setting, drawing: Setting, process: Process, micro_batch: int, drawn: int, copies: int) -> Peaks:
-    """With `micro_batch` images at once, and `drawn` drawn together, of each of which `copies` go through the network; `drawing` is
-    how it is drawn, as `setting` is how it is trained.
+def peaks(setting: Setting, process: Process, micro_batch: int, after: Evaluating) -> Peaks:
+    """With `micro_batch` images at once, and evaluations `after` the steps; `setting` is how it is trained.
 
     Replayed at powers of two and, where they lie around `micro_batch`, at some numbers between them; never less for more images: an
     allocator leaves less unused at some sizes than at smaller ones, and a plan must not depend on such luck.
     """
     low = 1 << (micro_batch.bit_length() - 1)
-    below = _rising(setting, drawing, process, low, drawn, copies)
+    below = _rising(setting, process, low, after)
     if low == micro_batch:
         return below
-    limit = _rising(setting, drawing, process, 2 * low, drawn, copies)
+    limit = _rising(setting, process, 2 * low, after)
     step = max(1, low // KNOTS)
     before = above = below
     for knot in range(low + step, micro_batch + step, step):
-        found = limit if knot == 2 * low else _at(setting, drawing, process, knot, drawn, copies)
-        before, above = above, _smaller(limit, _larger(above, found))
+        found = limit if knot == 2 * low else _at(setting, process, knot, after)
+        before, above = above, _each(min, limit, _each(max, above, found))
     share = (micro_batch - knot) / step + 1.0
-    return Peaks(
-        int(before.training + share * (above.training - before.training)),
-        int(before.drawing + share * (above.drawing - before.drawing)),
-    )
+    return Peaks(*(int(few + share * (many - few)) for few, many in zip(before, above, strict=True)))
 
 
 @lru_cache(maxsize=4096)
-def _rising(setting: Setting, drawing: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
-    here = _at(setting, drawing, process, images, drawn, copies)
+def _rising(setting: Setting, process: Process, images: int, after: Evaluating) -> Peaks:
+    here = _at(setting, process, images, after)
     if images == 1:
         return here
-    return _larger(here, _rising(setting, drawing, process, images // 2, drawn, copies))
+    return _each(max, here, _rising(setting, process, images // 2, after))
 
 
 @lru_cache(maxsize=4096)
-def _at(setting: Setting, drawing: Setting, process: Process, images: int, drawn: int, copies: int) -> Peaks:
+def _at(setting: Setting, process: Process, images: int, after: Evaluating) -> Peaks:
     """The most that an order of segments leads to, where a graph is captured after large segments went back: those of recomputing,
     and those of fp32 convolutions, whose workspaces are gigabytes. Elsewhere no order changed a recorded peak by 1 %."""
-    found = Peaks(0, 0)
+    found = Peaks(0, 0, 0)
     large = setting.model.checkpointing or setting.kernels.half is None
     for order in _ORDERS if process.captured and large else _ORDERS[:1]:
-        trained, after = _trained(setting, process, order, images)
-        replay = after.copy()
-        replay.validate(_sampling(replace(drawing, weights_once=False)), drawn)
-        found = _larger(found, Peaks(trained, replay.draw(_sampling(drawing), drawn * copies, drawn).reserved))
+        trained, steps = _trained(setting, process, order, images)
+        found = _each(max, found, Peaks(trained, *_evaluated(steps.copy(), after)))
     return found
+
+
+def _evaluated(replay: Replay, after: Evaluating) -> tuple[int, int]:
+    """Of an evaluation but FID, and of FID."""
+    op_by_op = replace(after.drawing, weights_once=False)
+    replay.validate(_sampling(op_by_op), after.drawn)
+    highest = replay.draw(_sampling(after.drawing), after.drawn * after.copies, after.drawn)
+    replay.end_drawing()
+    if after.bits is not None:
+        diffusion, examples = after.bits
+        highest = replay.measure_bits(_likelihood(op_by_op, diffusion), min(after.drawn, examples))
+    if not after.inception:
+        return highest.reserved, 0
+    script = _inception(after.drawing.shape)
+    return highest.reserved, replay.extract(script, after.inception, inception_weights()).reserved
 
 
 @lru_cache(maxsize=64)
@@ -110,12 +150,8 @@ def _trained(setting: Setting, process: Process, order: Order, images: int) -> t
     return replay.train(_training(setting), images).reserved, replay
 
 
-def _larger(one: Peaks, other: Peaks) -> Peaks:
-    return Peaks(max(one.training, other.training), max(one.drawing, other.drawing))
-
-
-def _smaller(one: Peaks, other: Peaks) -> Peaks:
-    return Peaks(min(one.training, other.training), min(one.drawing, other.drawing))
+def _each(choose: Callable[[int, int], int], one: Peaks, other: Peaks) -> Peaks:
+    return Peaks(*map(choose, one, other))
 
 
 @lru_cache(maxsize=4096)
@@ -145,6 +181,16 @@ def _training(setting: Setting) -> Script:
 @lru_cache(maxsize=64)
 def _sampling(setting: Setting) -> Script:
     return _shared(setting, "sampling")
+
+
+@lru_cache(maxsize=64)
+def _likelihood(setting: Setting, diffusion: Diffusion) -> Script:
+    return Script.of(lambda images: likelihood_trace(setting, diffusion, images))
+
+
+@lru_cache(maxsize=16)
+def _inception(shape: Shape) -> Script:
+    return Script.of(lambda images: inception_trace(shape, images, cuda=True))
 
 
 def _shared(setting: Setting, kind: Literal["training", "sampling"]) -> Script:

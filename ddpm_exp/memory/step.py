@@ -114,10 +114,10 @@ def training_trace(setting: Setting, images: int) -> Trace:
     if setting.kernels.fused_norms:
         share_keys(network).words = torch.empty(images, dtype=torch.int32, device="meta")
     target = OnTarget(setting.kernels, network)
-    recorder = _recorder(network, setting, () if once is None else once.low)
+    recorder = recorder_of(network, setting, () if once is None else once.low)
     with without_collector(), recorder:
         recorder.phase("forward")
-        x0, eps, c_noise, condition = _batch(setting, images)
+        x0, eps, c_noise, condition = batch_of(setting, images)
         x = _noised(setting, x0, eps, c_noise) if setting.kernels.byte_masks else x0 + eps
         with target.autocast():
             output = (once or network)(x, c_noise, condition)
@@ -140,10 +140,10 @@ def sampling_trace(setting: Setting, images: int) -> Trace:
     if setting.weights_once and setting.kernels.half is not None:
         with_half_weights(network, setting.kernels.half)
     target = OnTarget(setting.kernels, network)
-    recorder = _recorder(network, setting)
+    recorder = recorder_of(network, setting)
     with without_collector(), recorder, torch.no_grad():
         recorder.phase("forward")
-        x, _, c_noise, condition = _batch(setting, images)
+        x, _, c_noise, condition = batch_of(setting, images)
         with target.autocast():
             network(x, c_noise, condition).float()
         recorder.phase("end")
@@ -159,7 +159,9 @@ def _noised(setting: Setting, x0: Tensor, eps: Tensor, times: Tensor) -> Tensor:
     return x.to(memory_format=torch.channels_last) if setting.kernels.channels_last and x.dim() == 4 else x
 
 
-def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
+def batch_of(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
+    """Examples, noise, what the network is told of its level, and the condition."""
+
     def empty(*shape: int) -> Tensor:
         # On a GPU the weights make the first convolution's answer channels-last; on meta tensors its input has to.
         last = setting.kernels.channels_last and len(shape) == 3
@@ -179,7 +181,8 @@ def _batch(setting: Setting, images: int) -> tuple[Tensor, Tensor, Tensor, dict[
     return empty(*setting.shape), empty(*setting.shape), empty(), condition or None
 
 
-def _recorder(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ()) -> Recorder:
+def recorder_of(network: nn.Module, setting: Setting, more: Iterable[Tensor] = ()) -> Recorder:
+    """For steps of `network`, whose weights are there already, as are `more`."""
     known = [*network.parameters(), *network.buffers(), *(w.grad for w in network.parameters() if w.grad is not None), *more]
     last = setting.kernels.channels_last and setting.family == "image"
     return Recorder(

@@ -11,7 +11,7 @@ TERMS: dict[str, str] = {
     "weights": "parameters and buffers in fp32",
     "gradients": "gradients of the parameters in fp32",
     "optimizer": "what the optimizer keeps in fp32: two moments of each weight, Muon one of each hidden matrix",
-    "ema": "averaged weights in fp32, one set for each average",
+    "ema": "averaged weights in fp32, one set for each average, and those of a network that guides",
     "activations": "tensors that the forward pass keeps for the backward pass",
     "autocast copies": "16-bit copies of the weights",
     "data": "data set and current batch",
@@ -30,11 +30,17 @@ class Estimate:
     """Bytes by term (see `TERMS`) at the busiest moment of a training step."""
 
     sampling_bytes: int
-    """Peak bytes while sampling `sampling_batch` images at once (guidance sends twice as many through the network). A step
-    that was captured as a CUDA graph keeps its memory meanwhile."""
+    """Peak bytes of an evaluation: errors and bits per dimension, and drawing, of `sampling_batch` images at once (guidance sends
+    twice as many through the network). A step that was captured as a CUDA graph keeps its memory meanwhile."""
 
     sampling_batch: int
     """Images that evaluation may draw together: a power of two, as many as fit."""
+
+    fid_bytes: int
+    """Peak bytes while `fid_batch` images go through Inception at once, beside all that training keeps; 0 without FID."""
+
+    fid_batch: int
+    """Images that may go through Inception together: a power of two, as many as fit; 0 without FID."""
 
     moment: str
     """The busiest moment of a training step: `forward` or `backward`. (The fused optimizer needs nothing of its own.)"""
@@ -49,14 +55,15 @@ class Estimate:
 
     @property
     def peak_bytes(self) -> int:
-        """The larger of training's and sampling's peak, in bytes."""
-        return max(self.training_bytes, self.sampling_bytes)
+        """The largest of the peaks of training, sampling and FID, in bytes."""
+        return max(self.training_bytes, self.sampling_bytes, self.fid_bytes)
 
     @property
     def largest_term(self) -> str:
-        """Name of the term that weighs most; `sampling` where what drawing images adds to training weighs more."""
-        largest = max(self.terms, key=lambda name: self.terms[name])
-        return "sampling" if self.sampling_bytes - self.training_bytes > self.terms[largest] else largest
+        """Name of the term that weighs most; `sampling` or `FID` where what that adds to training weighs more."""
+        added = {"sampling": self.sampling_bytes - self.training_bytes, "FID": self.fid_bytes - self.training_bytes}
+        weights = self.terms | added
+        return max(weights, key=lambda name: weights[name])
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values, for `--json` and for files."""
@@ -65,6 +72,8 @@ class Estimate:
             "training_bytes": self.training_bytes,
             "sampling_bytes": self.sampling_bytes,
             "sampling_batch": self.sampling_batch,
+            "fid_bytes": self.fid_bytes,
+            "fid_batch": self.fid_batch,
             "peak_bytes": self.peak_bytes,
             "largest_term": self.largest_term,
             "moment": self.moment,

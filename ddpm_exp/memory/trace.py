@@ -117,7 +117,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._note(tensor, "activations" if recomputing else None)
         purposes: tuple[Convolution | Reduction, ...] = ()
         if self._workspaces:
-            purposes = (*convolutions_of(func, args), *reductions_of(func, args))
+            purposes = (*convolutions_of(func, args, channels_last=self._channels_last), *reductions_of(func, args))
         for purpose in purposes:
             number = self._born(0)
             self.trace.workspaces[number] = purpose

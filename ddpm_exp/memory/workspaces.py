@@ -28,14 +28,42 @@ class Convolution(NamedTuple):
     dtype: str
     into: int
     out: int
-    kernel: int
+    kernel: tuple[int, int]
+    """Height and width, as of the padding."""
     stride: int
-    padding: int
+    padding: tuple[int, int]
     side: int
+    channels_last: bool = True
+
+    @property
+    def name(self) -> str:
+        """As in the table, whatever the part: `float32 3 64 3 1 1 32`, `float32 128 192 1x7 1 0x3 17 channels-first`."""
+        sizes = (self.into, self.out, _written(self.kernel), self.stride, _written(self.padding), self.side)
+        layout = () if self.channels_last else (_FIRST,)
+        return " ".join(map(str, (self.dtype, *sizes, *layout)))
+
+    @classmethod
+    def named(cls, name: str) -> Convolution:
+        """That of a `name`, with no part."""
+        dtype, into, out, kernel, stride, padding, side, *layout = name.split()
+        return cls("", dtype, int(into), int(out), _pair(kernel), int(stride), _pair(padding), int(side), layout != [_FIRST])
 
 
-def convolutions_of(func: object, args: tuple[Any, ...]) -> tuple[Convolution, ...]:
-    """The convolutions with square images that an operation computes, one for each part; of others, none."""
+_FIRST = "channels-first"
+
+
+def _written(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
+def _pair(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)
+
+
+def convolutions_of(func: object, args: tuple[Any, ...], *, channels_last: bool) -> tuple[Convolution, ...]:
+    """The convolutions with square images that an operation computes, one for each part; of others, none. `channels_last`: the
+    layout in which they are computed."""
     parts: tuple[str, ...]
     if func is _FORWARD:
         x, weight, stride, padding, parts = *args[:2], *args[3:5], ("forward",)
@@ -47,7 +75,8 @@ def convolutions_of(func: object, args: tuple[Any, ...]) -> tuple[Convolution, .
     if x.dim() != 4 or x.shape[2] != x.shape[3]:
         return ()
     dtype = "float32" if x.dtype == torch.float32 else "bfloat16"  # fp16 was seen to take the same
-    about = (dtype, int(x.shape[1]), int(weight.shape[0]), int(weight.shape[2]), stride[0], padding[0], int(x.shape[2]))
+    kernel, around = (weight.shape[2], weight.shape[3]), (padding[0], padding[-1])
+    about = (dtype, int(x.shape[1]), int(weight.shape[0]), kernel, stride[0], around, int(x.shape[2]), channels_last)
     return tuple(Convolution(part, *about) for part in parts)
 
 
@@ -79,25 +108,25 @@ def _rows_of(convolution: Convolution) -> tuple[list[list[int]], float]:
     return known[alike], _moved(convolution) / _moved(alike)
 
 
-def _distance(one: Convolution, other: Convolution) -> tuple[bool, bool, float]:
+def _distance(one: Convolution, other: Convolution) -> tuple[bool, bool, bool, float]:
     sizes = ((one.into, other.into), (one.out, other.out), (one.side, other.side))
     apart = sum(abs(math.log(a / b)) for a, b in sizes)
-    return one.dtype != other.dtype, (one.kernel, one.stride) != (other.kernel, other.stride), apart
+    other_kernel = (one.kernel, one.stride) != (other.kernel, other.stride)
+    return one.dtype != other.dtype, one.channels_last != other.channels_last, other_kernel, apart
 
 
 def _moved(convolution: Convolution) -> int:
     """Numbers in input and answer of one image."""
-    after = max(1, (convolution.side + 2 * convolution.padding - convolution.kernel) // convolution.stride + 1)
-    return convolution.into * convolution.side**2 + convolution.out * after**2
+    side, stride = convolution.side, convolution.stride
+    after = [
+        max(1, (side + 2 * around - size) // stride + 1)
+        for around, size in zip(convolution.padding, convolution.kernel, strict=True)
+    ]
+    return convolution.into * side**2 + convolution.out * math.prod(after)
 
 
 @lru_cache(maxsize=1)
 def _table() -> dict[Convolution, list[list[int]]]:
     """Rows of [images, KiB forward, KiB for the input's gradient, KiB for the weight's]."""
     found: dict[str, list[list[int]]] = json.loads(_TABLE.read_text(encoding="utf-8"))
-    kept = {}
-    for name, rows in found.items():
-        dtype, *sizes = name.split()
-        into, out, kernel, stride, padding, side = map(int, sizes)
-        kept[Convolution("", dtype, into, out, kernel, stride, padding, side)] = rows
-    return kept
+    return {Convolution.named(name): rows for name, rows in found.items()}

@@ -9,6 +9,8 @@ import torch
 from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation import fid
 from ddpm_exp.evaluation.asked import for_fid
+from ddpm_exp.memory.estimate import fid_batch
+from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
 from ddpm_exp.workflow.assemble import Runtime
@@ -48,7 +50,8 @@ def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: 
     drawn = draw_for_fid(prepared, runtime)
     display.phase("FID: extracting features")
     artist, train = runtime.artist, prepared.splits.train
-    found = fid.measure(to_uint8(drawn), train.x, fid.find_weights(spec), artist.device, ranks, artist.room)
+    together = through_inception(prepared, ranks)
+    found = fid.measure(to_uint8(drawn), train.x, fid.find_weights(spec), artist.device, ranks, artist.room, together)
     values = {"samples/fid": found.value, "samples/fid_generated": float(found.generated), "samples/fid_reals": float(found.reals)}
     run.metrics.append(total, values)
     sink.log(total, values)
@@ -62,3 +65,9 @@ def draw_for_fid(prepared: Prepared, runtime: Runtime) -> torch.Tensor:
     numbers = torch.arange(0 if spec is None else spec.images)
     asked = for_fid(prepared.experiment.condition, train, numbers)
     return runtime.artist.draw(runtime.averaged(), asked, numbers, held_out=False)
+
+
+def through_inception(prepared: Prepared, ranks: Ranks) -> int:
+    """Images that FID sends through its network at once: what the planned GPU holds beside the training; equal in all processes."""
+    plan = prepared.plan
+    return int(-ranks.largest(-fid_batch(prepared.experiment, prepared.machine.gpu, plan.precision, plan.micro_batch)))

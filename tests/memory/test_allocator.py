@@ -119,7 +119,7 @@ def test_a_copy_goes_its_own_way_from_the_same_state() -> None:
 
 
 def test_workspaces_are_those_measured_at_most_both_neighbours_between_and_in_proportion_for_others() -> None:
-    measured = Convolution("weight", "float32", 128, 128, 3, 1, 1, 32)
+    measured = Convolution("weight", "float32", 128, 128, (3, 3), 1, (1, 1), 32)
     at = {images: workspace(measured, images) for images in (64, 96, 128)}
     assert at[64] == 215872 * 1024
     each = max(at[64] / 64, at[128] / 128)
@@ -127,3 +127,23 @@ def test_workspaces_are_those_measured_at_most_both_neighbours_between_and_in_pr
     assert workspace(measured._replace(dtype="bfloat16"), 64) < at[64] / 10
     unmeasured = measured._replace(side=30)
     assert 0.8 < workspace(unmeasured, 64) / (at[64] * (30 / 32) ** 2) < 1.2
+
+
+def test_convolutions_are_told_apart_by_the_shape_of_their_kernels_and_by_layout() -> None:
+    """FID's network has kernels of 1x7, and runs channels-first, where cuDNN takes something else."""
+    names = ("float32 448 384 3 1 1 8 channels-first", "float32 128 192 1x7 1 0x3 17 channels-first", "bfloat16 3 64 3 1 1 32")
+    assert [Convolution.named(name).name for name in names] == list(names)
+    first = Convolution.named(names[0])._replace(part="forward")
+    assert workspace(first, 64) == 457632 * 1024, "measured"
+    assert workspace(first._replace(channels_last=True), 64) != workspace(first, 64)
+    wide = Convolution.named(names[1])._replace(part="forward")
+    assert wide.kernel == (1, 7) and wide.padding == (0, 3) and workspace(wide, 64) == 0
+
+
+def test_the_highest_can_be_counted_anew() -> None:
+    memory = Allocator()
+    memory.allocate("a", 30 * MIB)
+    memory.free("a")
+    memory.release()
+    memory.forget_highest()
+    assert (memory.highest_reserved, memory.highest_allocated) == (0, 0)

@@ -12,7 +12,7 @@ from ddpm_exp.memory import replayed
 from ddpm_exp.memory.allocator import MIB
 from ddpm_exp.memory.estimate import setting_of
 from ddpm_exp.memory.replay import Process, Replay
-from ddpm_exp.memory.replayed import peaks
+from ddpm_exp.memory.replayed import Evaluating, peaks
 from ddpm_exp.memory.script import DEATH, Script
 from ddpm_exp.memory.step import training_trace
 from ddpm_exp.memory.trace import Recorder, Trace
@@ -46,7 +46,7 @@ def test_a_workspace_of_autograd_s_thread_holds_the_segment_that_it_was_cut_from
 def test_between_powers_of_two_a_process_is_replayed_too_and_never_needs_less() -> None:
     model = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), time_embedding=32, groups=8)
     setting = setting_of(Experiment(data=Digits(), model=model), find_gpu("H100"), "bf16")
-    found = [peaks(setting, setting, NOTHING, images, 16, 1) for images in range(2048, 4097, 128)]
+    found = [peaks(setting, NOTHING, images, Evaluating(setting, 16, 1)) for images in range(2048, 4097, 128)]
     assert found == sorted(found)
     middle, ends = found[8], (found[0], found[16])
     alone = Replay(NOTHING).train(Script.of(lambda images: training_trace(setting, images)), 3072).reserved
@@ -58,7 +58,7 @@ def test_with_checkpointing_the_worst_order_of_segments_counts_where_a_step_is_c
     setting = setting_of(Experiment(data=CIFAR10(), model=model), find_gpu("H100"), "bf16")
     for captured in (True, False):
         process = replace(NOTHING, captured=captured)
-        found = [peaks(setting, setting, process, images, 64, 1).training for images in (64, 128, 256, 512)]
+        found = [peaks(setting, process, images, Evaluating(setting, 64, 1)).training for images in (64, 128, 256, 512)]
         step = Script.of(lambda images: training_trace(setting, images))
         known = [Replay(process).train(step, images).reserved for images in (64, 128, 256, 512)]
         worst = [Replay(process, "parts first").train(step, images).reserved for images in (64, 128, 256, 512)]
@@ -71,12 +71,12 @@ def test_a_drawing_after_another_is_as_in_a_fresh_process() -> None:
     setting = setting_of(Experiment(data=Digits(), model=model), find_gpu("H100"), "bf16")
     for captured in (True, False):
         process = replace(NOTHING, captured=captured, weights=(3 * MIB, 1000), relaid=(True, False), half=(2 * MIB, 0))
-        found = {drawn: peaks(setting, setting, process, 32, drawn, 2) for drawn in (256, 16, 64, 1)}
+        found = {drawn: peaks(setting, process, 32, Evaluating(setting, drawn, 2)) for drawn in (256, 16, 64, 1)}
         for drawn in (1, 64, 16, 256):
             replayed._trained.cache_clear()
             replayed._at.cache_clear()
             replayed._rising.cache_clear()
-            assert peaks(setting, setting, process, 32, drawn, 2) == found[drawn]
+            assert peaks(setting, process, 32, Evaluating(setting, drawn, 2)) == found[drawn]
 
 
 def test_the_optimizer_s_step_follows_each_step_and_its_moments_come_once() -> None:
