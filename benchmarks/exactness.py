@@ -5,7 +5,8 @@
 DDPM's U-Net of 35.7 M parameters with dropout 0.1, EMA, clipping and flips, in bf16, on random images. With deterministic
 kernels: captured, op by op and resumed are compared bit by bit, weights, averages and losses. By slices: 128 images in one
 micro-batch, or in four of 32, must draw the same images, times and noise bit by bit, and lose the same to rounding. By kernels:
-losses over 50 steps of the fused, the compiled and torch's own kernels.
+losses over 50 steps of the fused, the compiled and torch's own kernels. Twice: trainings of several networks, attention with many
+tokens among them, must end with the same bits; and how far they are apart where torch only warns of kernels without fixed order.
 """
 
 from __future__ import annotations
@@ -14,22 +15,28 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from throughput import device_name, draws, losses_of, runtime
 
 from ddpm_exp.checkpoints.store import latest, save
+from ddpm_exp.spec.errors import RunError
+from ddpm_exp.spec.model import DiT, EncoderDecoder, Model, UNet
+from ddpm_exp.training import micro_step
+from ddpm_exp.training.precision import strictly_deterministic
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 
 COMMON = ("model.dropout=0.1", "training.warmup=1280 images", "hardware.deterministic=True")
 
 
-def trainer(batch: int, overrides: Sequence[str]) -> Trainer:
+def trainer(batch: int, overrides: Sequence[str], model: Model | None = None) -> Trainer:
     """At its first step, from seed 0."""
-    return runtime([f"training.images_per_step={batch}", *COMMON, *overrides])[1].trainer
+    return runtime([f"training.images_per_step={batch}", *COMMON, *overrides], model)[1].trainer
 
 
 def state(made: Trainer) -> list[torch.Tensor]:
@@ -95,13 +102,44 @@ def kernels(batch: int, steps: int) -> dict[str, Any]:
     return {"losses": losses, "relative_difference_to_fp32": summary}
 
 
+NETWORKS: dict[str, Model] = {
+    "DDPM's U-Net": UNet(dropout=0.1),
+    "DDPM's U-Net, checkpointing": UNet(dropout=0.1, checkpointing=True),
+    "transformer, 256 tokens": DiT(patch=2),
+    "transformer, 1,024 tokens": DiT(patch=1, depth=4),
+    "transformer, 1,024 tokens, checkpointing": DiT(patch=1, depth=4, checkpointing=True),
+    "encoder-decoder": EncoderDecoder(),
+}
+
+
+def twice(steps: int) -> dict[str, Any]:
+    """Each network trained twice from the same seed, in both precisions."""
+    found: dict[str, Any] = {}
+    for name, model in NETWORKS.items():
+        for precision in ("bf16", "fp32"):
+            about = found[f"{name}, {precision}"] = {}
+            for way, around in (("as it is", strictly_deterministic), ("only warned of", nullcontext)):
+                with patch.object(micro_step, "strictly_deterministic", around):
+                    about[way] = _both(model, precision, steps)
+    return found
+
+
+def _both(model: Model, precision: str, steps: int) -> dict[str, Any]:
+    try:
+        first, second = (trainer(32, (f"training.precision={precision}",), model) for _ in range(2))
+        losses = [losses_of(made, steps) for made in (first, second)]
+    except RunError as error:
+        return {"failed": str(error)}
+    return {"losses_equal": losses[0] == losses[1]} | same(state(first), state(second))
+
+
 def main() -> None:
-    """Run the three comparisons; write after each."""
+    """Run the comparisons; write after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--kernel-steps", type=int, default=50)
-    parser.add_argument("--parts", nargs="+", default=["bits", "slices", "kernels"])
+    parser.add_argument("--parts", nargs="+", default=["bits", "slices", "kernels", "twice"])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     before = json.loads(given.out.read_text()) if given.out.exists() else {}
@@ -116,6 +154,7 @@ def main() -> None:
         ("bits", lambda: bits(given.batch, given.steps)),
         ("slices", lambda: slices(given.batch, given.steps)),
         ("kernels", lambda: kernels(given.batch, given.kernel_steps)),
+        ("twice", lambda: twice(given.steps)),
     ):
         if name not in given.parts:
             continue

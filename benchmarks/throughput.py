@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.models.build import build_network
 from ddpm_exp.spec.identity import science_hash
+from ddpm_exp.spec.model import Model
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime, assemble
 from ddpm_exp.workflow.options import RunOptions
@@ -26,9 +28,11 @@ H100_BF16_TFLOPS = 989.0
 """Dense rate of the datasheet; a large product reaches about 790 (measured)."""
 
 
-def prepared(overrides: list[str], images: int = 8192) -> Prepared:
-    """The benchmark's experiment on `images` random images, which cost what photographs cost."""
+def prepared(overrides: list[str], images: int = 8192, model: Model | None = None) -> Prepared:
+    """The benchmark's experiment, or the same of another network, on `images` random images, which cost what photographs cost."""
     loaded = load_experiment(EXPERIMENT, overrides)
+    if model is not None:
+        loaded = replace(loaded, experiment=loaded.experiment.but(model=model))
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (images + 256, 3, 32, 32), generator=generator).to(torch.uint8)
     splits = split(Examples(pixels[:images], None, ()), Examples(pixels[images:], None, ()))
@@ -38,9 +42,9 @@ def prepared(overrides: list[str], images: int = 8192) -> Prepared:
     return Prepared(loaded, machine, plan, splits, units, science_hash(loaded.experiment, plan.precision))
 
 
-def runtime(overrides: list[str]) -> tuple[Prepared, Runtime]:
+def runtime(overrides: list[str], model: Model | None = None) -> tuple[Prepared, Runtime]:
     """Everything that `run` would compute with."""
-    ready = prepared(overrides)
+    ready = prepared(overrides, model=model)
     return ready, assemble(ready, seed=0)
 
 

@@ -18,7 +18,7 @@ from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.half_weights import HalfWeights
 from ddpm_exp.training.phases import WHOLE, Stage
-from ddpm_exp.training.precision import autocast, half_of
+from ddpm_exp.training.precision import autocast, half_of, strictly_deterministic
 from ddpm_exp.training.sharding import is_spread
 
 
@@ -71,7 +71,8 @@ class MicroStep:
         self._dropout.words = draws.integers(self.seed, "dropout", ordinals, 2**31).to(torch.int32)
         losses = self.objective.losses(self._ask, x0, noised, condition)
         loss = losses.sum() / self.plan.images_per_step
-        torch.autograd.backward(loss * scale)
+        with strictly_deterministic():
+            torch.autograd.backward(loss * scale)
         if self._half is not None:
             self._half.collect()
         return loss.detach()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.training import Precision
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -31,7 +34,34 @@ def set_arithmetic(*, tf32: bool, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cuda.enable_cudnn_sdp(not deterministic)  # cuDNN's attention has no backward pass of fixed order
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # else a pass over every new tensor
+
+
+@contextmanager
+def strictly_deterministic() -> Iterator[None]:
+    """Meanwhile, where `set_arithmetic` asked for determinism, an operation that has no kernel of fixed order is an error.
+
+    Attention takes its kernels of fixed order only then; where torch merely warns, it takes the others.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        said = str(error).splitlines()[0]
+        raise RunError(
+            f"torch has no kernel for this network's backward pass that gives the same bits each time: {said}",
+            field="hardware.deterministic",
+            value=True,
+            fix="set hardware.deterministic to False",
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 class LossScale:
