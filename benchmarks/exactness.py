@@ -7,6 +7,7 @@ kernels: captured, op by op and resumed are compared bit by bit, weights, averag
 micro-batch, or in four of 32, must draw the same images, times and noise bit by bit, and lose the same to rounding. By kernels:
 losses over 50 steps of the fused, the compiled and torch's own kernels. Twice: trainings of several networks, attention with many
 tokens among them, must end with the same bits; and how far they are apart where torch only warns of kernels without fixed order.
+Cost: what deterministic kernels cost some of them.
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from throughput import device_name, draws, losses_of, runtime
+from throughput import device_name, draws, losses_of, per_second, runtime
 
 from ddpm_exp.checkpoints.store import latest, save
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.model import DiT, EncoderDecoder, Model, UNet
 from ddpm_exp.training import micro_step
-from ddpm_exp.training.precision import strictly_deterministic
+from ddpm_exp.training.precision import fixed_order
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 
@@ -118,8 +118,8 @@ def twice(steps: int) -> dict[str, Any]:
     for name, model in NETWORKS.items():
         for precision in ("bf16", "fp32"):
             about = found[f"{name}, {precision}"] = {}
-            for way, around in (("as it is", strictly_deterministic), ("only warned of", nullcontext)):
-                with patch.object(micro_step, "strictly_deterministic", around):
+            for way, around in (("as it is", fixed_order), ("only warned of", lambda strict: fixed_order(strict=False))):
+                with patch.object(micro_step, "fixed_order", around):
                     about[way] = _both(model, precision, steps)
     return found
 
@@ -133,13 +133,26 @@ def _both(model: Model, precision: str, steps: int) -> dict[str, Any]:
     return {"losses_equal": losses[0] == losses[1]} | same(state(first), state(second))
 
 
+def cost(seconds: float = 4.0) -> dict[str, Any]:
+    """Images per second of 128 per step in bf16, with deterministic kernels and without, in turn."""
+    found: dict[str, Any] = {}
+    for name in ("DDPM's U-Net", "transformer, 256 tokens", "transformer, 1,024 tokens"):
+        speeds: dict[bool, list[float]] = {True: [], False: []}
+        for deterministic in (True, False, True, False):
+            overrides = ["training.images_per_step=128", f"hardware.deterministic={deterministic}"]
+            made = runtime(overrides, NETWORKS[name])[1].trainer
+            speeds[deterministic].append(per_second(made.step, 128, warm_up=6, seconds=seconds)[0])
+        found[name] = {"deterministic": speeds[True], "not": speeds[False], "slower": 1 - sum(speeds[True]) / sum(speeds[False])}
+    return found
+
+
 def main() -> None:
     """Run the comparisons; write after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--kernel-steps", type=int, default=50)
-    parser.add_argument("--parts", nargs="+", default=["bits", "slices", "kernels", "twice"])
+    parser.add_argument("--parts", nargs="+", default=["bits", "slices", "kernels", "twice", "cost"])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     before = json.loads(given.out.read_text()) if given.out.exists() else {}
@@ -155,6 +168,7 @@ def main() -> None:
         ("slices", lambda: slices(given.batch, given.steps)),
         ("kernels", lambda: kernels(given.batch, given.kernel_steps)),
         ("twice", lambda: twice(given.steps)),
+        ("cost", cost),
     ):
         if name not in given.parts:
             continue

@@ -129,12 +129,15 @@ def device_alone() -> Iterator[None]:
 
 
 def random_inception() -> Path:
-    """A file of weights of Inception's shapes: the real ones would take the same memory."""
+    """A file of random weights for FID's network: the real ones would take the same memory, and its values mean nothing."""
     path = Path(tempfile.gettempdir()) / "random_inception.pth"
     if not path.exists():
         network = copy.deepcopy(inception()).to_empty(device="cpu")
-        for weight in network.parameters():
-            torch.nn.init.normal_(weight, std=0.01)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, torch.nn.BatchNorm2d):
+                module.reset_parameters()
         part = path.with_suffix(f".{os.getpid()}")
         torch.save(network.state_dict(), part)
         part.rename(path)

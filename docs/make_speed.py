@@ -110,6 +110,21 @@ def exactness() -> str:
     return text
 
 
+def deterministic() -> str:
+    """Trainings done twice, and what it costs."""
+    found = read("exactness_h100.json")
+    rows = [[name, _apart(ways["as it is"]), _apart(ways["only warned of"])] for name, ways in found["twice"].items()]
+    text = table(["trained twice", "with `hardware.deterministic`", "if torch only warned"], rows) + "\n\n"
+    costs = [[name, f"{cost['slower']:.1%}"] for name, cost in found["cost"].items()]
+    return text + table(["128 images per step, bf16", "slower by"], costs)
+
+
+def _apart(pair: dict[str, Any]) -> str:
+    if pair["equal_bits"] and pair["losses_equal"]:
+        return "equal to the last bit"
+    return f"differ by up to {pair['largest_difference']:.1e}"
+
+
 def scaling() -> str:
     """One GPU against two."""
     found = read("scaling_h100.json")
@@ -148,7 +163,7 @@ def compiling() -> str:
 
 def page() -> str:
     """The whole page."""
-    parts = {part.__name__: part() for part in (training, kernels, sampling, exactness, scaling, compiling)}
+    parts = {part.__name__: part() for part in (training, kernels, sampling, exactness, deterministic, scaling, compiling)}
     return TEMPLATE.read_text(encoding="utf-8").format(**parts)
 
 

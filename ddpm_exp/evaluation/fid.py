@@ -82,7 +82,7 @@ def measure(
             for found in features(generated, reals, weights, device, ranks, room or Room(), together)
         )
         value = fid_statistics_to_metric(ours, theirs, verbose=False)[KEY_METRIC_FID]
-    except (RuntimeError, KeyError, AssertionError, OSError) as error:
+    except (RuntimeError, KeyError, AssertionError, OSError, ValueError) as error:  # numpy's of infinite features is a ValueError
         if is_out_of_memory(error):
             raise
         raise _unusable(weights, "torch-fidelity could not measure FID", error) from error

@@ -180,8 +180,8 @@ class Hardware(Spec):
 
     deterministic: bool = False
     """On CUDA, take only kernels that give the same bits each time: two runs, or a resumed and a straight one, then agree in
-    every bit, a few per cent slower. Draws are the same either way. Where torch has none, which it says in a warning (attention's
-    backward pass, whose bits were the same wherever they were compared: docs/speed.md), it takes what there is."""
+    every bit, 2 to 10 % slower (docs/speed.md). Draws are the same either way. Where torch has no such kernel for a network's
+    backward pass, it is an error."""
 
     compile: Literal["auto"] | bool = "auto"
     """`torch.compile` the network. It takes a minute or two to start; `auto` spends that on CUDA where the run is long enough

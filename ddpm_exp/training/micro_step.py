@@ -18,7 +18,7 @@ from ddpm_exp.spec.errors import RunError
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.half_weights import HalfWeights
 from ddpm_exp.training.phases import WHOLE, Stage
-from ddpm_exp.training.precision import autocast, half_of, strictly_deterministic
+from ddpm_exp.training.precision import autocast, fixed_order, half_of
 from ddpm_exp.training.sharding import is_spread
 
 
@@ -69,9 +69,10 @@ class MicroStep:
         noised = self.objective.noised(x0, self.seed, ordinals, timesteps=self.stage.timesteps)
         condition = self.conditions.train(batch, self.seed, ordinals)
         self._dropout.words = draws.integers(self.seed, "dropout", ordinals, 2**31).to(torch.int32)
-        losses = self.objective.losses(self._ask, x0, noised, condition)
+        with fixed_order(strict=False):
+            losses = self.objective.losses(self._ask, x0, noised, condition)
         loss = losses.sum() / self.plan.images_per_step
-        with strictly_deterministic():
+        with fixed_order(strict=True):
             torch.autograd.backward(loss * scale)
         if self._half is not None:
             self._half.collect()

@@ -34,24 +34,26 @@ def set_arithmetic(*, tf32: bool, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    torch.backends.cuda.enable_cudnn_sdp(not deterministic)  # cuDNN's attention has no backward pass of fixed order
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # else a pass over every new tensor
 
 
 @contextmanager
-def strictly_deterministic() -> Iterator[None]:
-    """Meanwhile, where `set_arithmetic` asked for determinism, an operation that has no kernel of fixed order is an error.
+def fixed_order(*, strict: bool) -> Iterator[None]:
+    """Meanwhile, where `set_arithmetic` asked for determinism, attention is not cuDNN's, whose backward pass has no fixed order.
 
-    Attention takes its kernels of fixed order only then; where torch merely warns, it takes the others.
+    With `strict`, an operation that has no kernel of fixed order is an error (RunError): only then does attention's backward pass
+    take its own; where torch merely warns, it takes the others.
     """
     if not torch.are_deterministic_algorithms_enabled():
         yield
         return
-    torch.use_deterministic_algorithms(True)
+    cudnn: bool = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.use_deterministic_algorithms(True, warn_only=not strict)
     try:
         yield
     except RuntimeError as error:
-        if "deterministic" not in str(error):
+        if not strict or "deterministic" not in str(error):
             raise
         said = str(error).splitlines()[0]
         raise RunError(
@@ -62,6 +64,7 @@ def strictly_deterministic() -> Iterator[None]:
         ) from error
     finally:
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cuda.enable_cudnn_sdp(cudnn)
 
 
 class LossScale:

@@ -114,6 +114,11 @@ def write_list(inception: Path, path: Path) -> None:
     torch.save([torch.zeros(1)], path)
 
 
+def write_nan(inception: Path, path: Path) -> None:
+    weights = torch.load(inception, weights_only=True)
+    torch.save({name: tensor * float("nan") if tensor.is_floating_point() else tensor for name, tensor in weights.items()}, path)
+
+
 class Code:
     """Would make a folder beside the file if it were run."""
 
@@ -128,7 +133,9 @@ def write_code(inception: Path, path: Path) -> None:
     torch.save({"a": Code(path)}, path)
 
 
-@pytest.mark.parametrize("write", [write_truncated, write_text, write_nothing, write_another_network, write_list, write_code])
+@pytest.mark.parametrize(
+    "write", [write_truncated, write_text, write_nothing, write_another_network, write_list, write_nan, write_code]
+)
 def test_a_file_that_is_not_the_weights_is_told_in_words(write: object, inception: Path, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     write(inception, path)  # type: ignore[operator]
