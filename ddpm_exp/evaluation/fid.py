@@ -18,7 +18,7 @@ from ddpm_exp.spec.evaluation import FID
 WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
 _ORIGIN = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" + WEIGHTS_NAME
 
-_LAYER = "2048"
+LAYER = "2048"
 """The features that FID compares: Inception's last pooling."""
 
 TOGETHER = 64
@@ -105,7 +105,7 @@ def features(
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
         where = {"cuda": device.type == "cuda", "feature_extractor_weights_path": str(weights), "verbose": False}
-        make = partial(create_feature_extractor, "inception-v3-compat", [_LAYER], **where)
+        make = partial(create_feature_extractor, "inception-v3-compat", [LAYER], **where)
         extractor = room.once(make, "Inception, which FID needs", device)
 
         def extracted(images: torch.Tensor, part: slice) -> torch.Tensor:

@@ -13,8 +13,9 @@ from ddpm_exp.data.examples import Facts
 from ddpm_exp.data.place import room_for, stays_in_files
 from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
+from ddpm_exp.evaluation.fid import TOGETHER
 from ddpm_exp.memory.context import CPU, context_bytes
-from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, FID_BATCH, SAMPLING_BATCH, measured_examples
+from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, SAMPLING_BATCH, measured_examples
 from ddpm_exp.memory.kernels import is_cuda, kernels_of, library_bytes
 from ddpm_exp.memory.moments import Bytes
 from ddpm_exp.memory.replayed import Evaluating, alive, peaks, process_of
@@ -95,7 +96,7 @@ def _replayed(experiment: Experiment, gpu: Gpu, precision: Precision, setting: S
         drawn=SAMPLING_BATCH["cuda"],
         copies=1 if experiment.sampling.guidance_scale == 1 else 2,
         bits=(experiment.diffusion, measured_examples(experiment)) if spec.likelihood else None,
-        inception=FID_BATCH if spec.fid else 0,
+        inception=TOGETHER if spec.fid else 0,
     )
     fewest = min(FEWEST_SAMPLED, micro_batch)
     while (found := peaks(setting, process, micro_batch, after)).drawing > limit and after.drawn > fewest:
@@ -126,7 +127,7 @@ def sampling_batch(experiment: Experiment, gpu: Gpu, precision: Precision, micro
 
 
 def fid_batch(experiment: Experiment, gpu: Gpu, precision: Precision, micro_batch: int) -> int:
-    """Images that may go through Inception together: the largest power of two up to `FID_BATCH` that fits. Needs
+    """Images that may go through Inception together: the largest power of two up to `TOGETHER` of FID that fits. Needs
     `evaluation.fid`."""
     return estimate(experiment, gpu, precision, micro_batch).fid_batch
 

@@ -14,8 +14,8 @@ SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
 FEWEST_SAMPLED = 16
 """A plan leaves room to draw this many together (or a micro-batch, if that is fewer): one by one would take too long."""
 
-FID_BATCH, FEWEST_FOR_FID = 64, 8
-"""Images that go through Inception together where memory allows, and those that a plan leaves room for."""
+FEWEST_FOR_FID = 8
+"""Images for which a plan leaves room in FID's network; more go together where memory allows."""
 
 _CLASSES = 10
 """Assumed where only files tell how many there are."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
 from ddpm_exp.diffusion.network import Condition
 from ddpm_exp.diffusion.paths import Path, build_path
+from ddpm_exp.evaluation.fid import LAYER
 from ddpm_exp.memory.kernels import OnTarget
 from ddpm_exp.memory.step import Setting, batch_of, meta_network, recorder_of
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
@@ -74,7 +75,7 @@ def inception() -> nn.Module:
     torch.save({}, file)
     file.seek(0)
     with torch.device("meta"):
-        network: nn.Module = Unloaded("inception-v3-compat", ["2048"], feature_extractor_weights_path=file)
+        network: nn.Module = Unloaded("inception-v3-compat", [LAYER], feature_extractor_weights_path=file)
     return network
 
 

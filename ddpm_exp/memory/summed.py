@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ddpm_exp.data.shapes import shape_of
-from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, FID_BATCH, SAMPLING_BATCH, measured_examples
+from ddpm_exp.evaluation.fid import TOGETHER
+from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, SAMPLING_BATCH, measured_examples
 from ddpm_exp.memory.evaluation_steps import inception_trace, inception_weights, likelihood_trace
 from ddpm_exp.memory.moments import Bytes, Moments
 from ddpm_exp.memory.step import Setting, sampling_trace, training_trace
@@ -51,7 +52,7 @@ class Summed:
         if self._experiment.evaluation.fid is None:
             return 0, 0
         moments = _inception(shape_of(self._experiment.data, self._experiment.condition), self._cuda)
-        batch, own = FID_BATCH, sum(inception_weights())
+        batch, own = TOGETHER, sum(inception_weights())
         while (total := self._total(moments, batch) + own) > limit and batch > FEWEST_FOR_FID:
             batch //= 2
         return batch, total

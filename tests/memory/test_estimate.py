@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.allocations import real_peak
 
 from ddpm_exp.memory.estimate import estimate, setting_of
 from ddpm_exp.memory.kernels import Kernels, kernels_of
@@ -36,8 +37,8 @@ def peak(e: Experiment, micro: int = 64, gpu: Any = H100, precision: Any = "fp32
     return estimate(e, gpu, precision, micro).peak_bytes
 
 
-def real_peak(setting: Setting, images: int) -> int:
-    """Bytes that forward and backward really allocate on this CPU above what was there, as torch's allocator reports."""
+def real_peak_of_a_step(setting: Setting, images: int) -> int:
+    """Bytes that forward and backward really allocate on this CPU above what was there."""
     network = build_network(setting.model, setting.inputs, setting.shape)
 
     for weight in network.parameters():
@@ -48,15 +49,7 @@ def real_peak(setting: Setting, images: int) -> int:
         output = network(x0 + eps, torch.rand(images), None)
         (output.float() - eps).square().flatten(1).mean(dim=1).sum().backward()
 
-    step()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        step()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    alive = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        alive += event.nbytes()
-        highest = max(highest, alive)
-    return highest
+    return real_peak(step)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -64,7 +57,7 @@ def test_the_trace_agrees_with_what_a_real_step_allocates(checkpointing: bool) -
     model = TINY.but(checkpointing=checkpointing, dropout=0.1)
     setting = Setting(model, (), Shape(1, 8, 8), "image", 1, 1000, CPU)
     _, alive = Moments(lambda images: training_trace(setting, images)).peak(64)
-    assert sum(alive.values()) == pytest.approx(real_peak(setting, 64), rel=0.03)
+    assert sum(alive.values()) == pytest.approx(real_peak_of_a_step(setting, 64), rel=0.03)
 
 
 def test_two_traces_tell_every_batch_between_and_beyond() -> None:

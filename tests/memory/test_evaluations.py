@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from support.allocations import real_peak
 from torch import nn
 
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
@@ -44,19 +44,6 @@ def experiment(**changes: Any) -> Experiment:
 
 def with_fid(**changes: Any) -> Experiment:
     return experiment(evaluation=Evaluation(fid=FID(images=100)), **changes)
-
-
-def real_peak(work: Callable[[], object]) -> int:
-    """Bytes that `work` really allocates on this CPU, as torch's allocator reports."""
-    work()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    alive = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        alive += event.nbytes()
-        highest = max(highest, alive)
-    return highest
 
 
 def test_inception_s_trace_is_what_the_library_s_network_really_allocates() -> None:
