@@ -132,8 +132,10 @@ def test_bits_per_dimension_are_counted_in_an_evaluation_s_peak(gpu: Any) -> Non
 
 
 def test_a_network_that_guides_lies_on_the_device_too() -> None:
-    both = [
-        estimate(experiment(condition=ClassLabels(), sampling=sampling), H100, "fp32", 8).terms
+    alone, guided = (
+        estimate(experiment(model=TINY.but(base_channels=128), condition=ClassLabels(), sampling=sampling), H100, "fp32", 8)
         for sampling in (Sampling(guidance_scale=2.0), Sampling(guidance_scale=2.0, guide="runs/earlier"))
-    ]
-    assert both[1]["ema"] - both[0]["ema"] == both[0]["weights"]
+    )
+    weights = alone.terms["weights"]
+    assert guided.terms["ema"] - alone.terms["ema"] == weights
+    assert guided.training_bytes - alone.training_bytes == pytest.approx(weights, rel=0.25), "in whole segments of the allocator"
