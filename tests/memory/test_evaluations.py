@@ -133,9 +133,9 @@ def test_bits_per_dimension_are_counted_in_an_evaluation_s_peak(gpu: Any) -> Non
 
 def test_a_network_that_guides_lies_on_the_device_too() -> None:
     alone, guided = (
-        estimate(experiment(model=TINY.but(base_channels=128), condition=ClassLabels(), sampling=sampling), H100, "fp32", 8)
+        estimate(experiment(model=TINY.but(base_channels=512), condition=ClassLabels(), sampling=sampling), H100, "fp32", 8)
         for sampling in (Sampling(guidance_scale=2.0), Sampling(guidance_scale=2.0, guide="runs/earlier"))
     )
     weights = alone.terms["weights"]
     assert guided.terms["ema"] - alone.terms["ema"] == weights
-    assert guided.training_bytes - alone.training_bytes == pytest.approx(weights, rel=0.25), "in whole segments of the allocator"
+    assert guided.training_bytes - alone.training_bytes == pytest.approx(weights, rel=0.1), "in whole segments of the allocator"
