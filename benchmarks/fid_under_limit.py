@@ -26,7 +26,7 @@ from torch import nn
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.memory.limit import CONTEXT_BYTES
 from ddpm_exp.records.run_directory import RunDirectory
-from ddpm_exp.workflow.display import Display, Progress
+from ddpm_exp.workflow.display import Quiet
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.run import run_seed
 
@@ -37,21 +37,11 @@ OVERRIDES = ["training.duration=2 epochs", "evaluation.every=2 epochs", "evaluat
 """Unless others are given."""
 
 
-class Said(Display):
+class Said(Quiet):
     """Keeps what is said."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-
-    def phase(self, text: str) -> None:
-        """Something begins."""
-        print(text, file=sys.stderr, flush=True)
-
-    def progress(self, progress: Progress) -> None:
-        """Training went on."""
-
-    def evaluated(self, images: int, values: dict[str, float], pictures: list[Path]) -> None:
-        """An evaluation ended."""
 
     def note(self, text: str) -> None:
         """A fact."""

@@ -132,6 +132,8 @@ def _evaluated(replay: Replay, after: Evaluating) -> tuple[int, int]:
     op_by_op = replace(after.drawing, weights_once=False)
     replay.validate(_sampling(op_by_op), after.drawn)
     highest = replay.draw(_sampling(after.drawing), after.drawn * after.copies, after.drawn)
+    if after.bits is None and not after.inception:
+        return highest.reserved, 0
     replay.end_drawing()
     if after.bits is not None:
         diffusion, examples = after.bits

@@ -50,7 +50,7 @@ def _measure_fid(prepared: Prepared, runtime: Runtime, run: RunDirectory, sink: 
     drawn = draw_for_fid(prepared, runtime)
     display.phase("FID: extracting features")
     artist, train = runtime.artist, prepared.splits.train
-    together = through_inception(prepared, ranks)
+    together = inception_batch(prepared, ranks)
     found = fid.measure(to_uint8(drawn), train.x, fid.find_weights(spec), artist.device, ranks, artist.room, together)
     values = {"samples/fid": found.value, "samples/fid_generated": float(found.generated), "samples/fid_reals": float(found.reals)}
     run.metrics.append(total, values)
@@ -67,7 +67,7 @@ def draw_for_fid(prepared: Prepared, runtime: Runtime) -> torch.Tensor:
     return runtime.artist.draw(runtime.averaged(), asked, numbers, held_out=False)
 
 
-def through_inception(prepared: Prepared, ranks: Ranks) -> int:
+def inception_batch(prepared: Prepared, ranks: Ranks) -> int:
     """Images that FID sends through its network at once: what the planned GPU holds beside the training; equal in all processes."""
     plan = prepared.plan
     return int(-ranks.largest(-fid_batch(prepared.experiment, prepared.machine.gpu, plan.precision, plan.micro_batch)))

@@ -18,7 +18,7 @@ from ddpm_exp.training.loop import Callbacks, train
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
-from ddpm_exp.workflow.finish import draw_for_fid, through_inception
+from ddpm_exp.workflow.finish import draw_for_fid, inception_batch
 from ddpm_exp.workflow.orders import Order, hear, pauses
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.spread_state import restore_together, save_together
@@ -97,7 +97,7 @@ class _Follower:
         spec, train_set = self._prepared.experiment.evaluation.fid, self._prepared.splits.train
         assert spec is not None
         draw_for_fid(self._prepared, self._runtime)
-        artist, together = self._runtime.artist, through_inception(self._prepared, self._ranks)
+        artist, together = self._runtime.artist, inception_batch(self._prepared, self._ranks)
         fid.assist(train_set.x, fid.find_weights(spec), artist.device, self._ranks, artist.room, together)
 
     def _train(self) -> None:

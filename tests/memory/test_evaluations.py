@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.allocations import real_peak
+from support.allocations import NOTHING, real_peak
 from torch import nn
 
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
@@ -18,7 +18,7 @@ from ddpm_exp.memory.estimate import budget, estimate, fid_batch, setting_of
 from ddpm_exp.memory.evaluation_steps import inception, inception_trace, inception_weights, likelihood_trace
 from ddpm_exp.memory.moments import Moments
 from ddpm_exp.memory.plan import plan
-from ddpm_exp.memory.replay import Process, Replay
+from ddpm_exp.memory.replay import Replay
 from ddpm_exp.memory.script import Script
 from ddpm_exp.spec.condition import ClassLabels
 from ddpm_exp.spec.data import Digits, ImageFolder
@@ -32,10 +32,6 @@ from ddpm_exp.spec.training import Training
 
 TINY = UNet(base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(8,), time_embedding=32, groups=8)
 H100, T4, CPU = find_gpu("H100"), find_gpu("T4"), find_gpu("cpu")
-NOTHING = Process(
-    weights=(), relaid=(), half=(), averages=0, moments=(), update=(), data=0, workspace_bytes=32 * MIB, captured=True,
-    accumulates=False, shape_bytes=512,
-)  # fmt: skip
 
 
 def experiment(**changes: Any) -> Experiment:

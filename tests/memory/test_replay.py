@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from support.allocations import NOTHING
 from torch import nn
 
 from ddpm_exp.memory import replayed
 from ddpm_exp.memory.allocator import MIB
 from ddpm_exp.memory.estimate import setting_of
-from ddpm_exp.memory.replay import Process, Replay
+from ddpm_exp.memory.replay import Replay
 from ddpm_exp.memory.replayed import Evaluating, peaks
 from ddpm_exp.memory.script import DEATH, Script
 from ddpm_exp.memory.step import training_trace
@@ -21,11 +22,6 @@ from ddpm_exp.spec.data import CIFAR10, Digits
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.spec.model import UNet
-
-NOTHING = Process(
-    weights=(), relaid=(), half=(), averages=0, moments=(), update=(), data=0, workspace_bytes=32 * MIB, captured=True,
-    accumulates=False, shape_bytes=512,
-)  # fmt: skip
 
 
 def script(events: list[tuple[int, int]], libraries: dict[int, list[tuple[str, str]]] | None = None) -> Script:
