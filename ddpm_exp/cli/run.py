@@ -13,7 +13,7 @@ import typer
 
 from ddpm_exp.cli import completion
 from ddpm_exp.cli.failures import INTERRUPTED
-from ddpm_exp.cli.words import DEFAULT_RUNS, ExperimentWord, Json, MemoryLimit, Overrides, Runs, bytes_of
+from ddpm_exp.cli.words import DEFAULT_RUNS, Amend, ExperimentWord, Json, MemoryLimit, Overrides, Runs, bytes_of
 
 if TYPE_CHECKING:
     from ddpm_exp.decisions.verdict import Verdict
@@ -29,6 +29,7 @@ def run(
     *,
     seed: int | None = None,
     every: bool = False,
+    amend: str | None = None,
     options: RunOptions | None = None,
     display: Display | None = None,
     on_jobs: Callable[[list[Job]], None] | None = None,
@@ -37,13 +38,16 @@ def run(
     """Run one seed of an experiment, or with `every` all that is missing of every planned seed and arm.
 
     Without `seed`, the first planned seed that is not finished; if all are, the first is reused. An interruption ends
-    the list. `on_jobs` is called with what will be done, `on_outcome` after each run. Raises `UserError` or `RunError`.
+    the list. `amend`: why seeds were added after runs were made, recorded beside the runs. `on_jobs` is called with what will be
+    done, `on_outcome` after each run. Raises `UserError` or `RunError`.
     """
     from ddpm_exp.loading.loaded import load_experiment, resolve
 
     # Before anything that takes torch, whose import costs seconds: a mistake in the file is told at once.
     loaded = load_experiment(resolve(str(file)), overrides)
 
+    from ddpm_exp.spec.errors import UserError
+    from ddpm_exp.workflow.amend import settle_plan
     from ddpm_exp.workflow.display import Quiet
     from ddpm_exp.workflow.jobs import jobs, next_seed
     from ddpm_exp.workflow.options import RunOptions
@@ -54,6 +58,10 @@ def run(
         if not ranks.leads:
             follow_all(loaded, options, ranks)
             return []
+        if not options.smoke:
+            settle_plan(loaded, options.root, amend)
+        elif amend is not None:
+            raise UserError("--smoke decides nothing", field="--amend", value=amend, fix="leave out --amend or --smoke")
         clock = _Clock(options)
         if every:
             planned = jobs(loaded, options)
@@ -93,7 +101,7 @@ def verdict_so_far(file: str | Path, overrides: Sequence[str] = (), root: Path =
 
 
 def _start_processes(
-    file: str, overrides: Sequence[str], *, seed: int | None, every: bool, options: RunOptions, as_json: bool
+    file: str, overrides: Sequence[str], *, seed: int | None, every: bool, amend: str | None, options: RunOptions, as_json: bool
 ) -> None:
     """Where `hardware.devices` are several, do the command in as many processes, and exit as they do."""
     from ddpm_exp.loading.loaded import load_experiment, resolve
@@ -105,7 +113,8 @@ def _start_processes(
 
     words = ["run", str(file), *overrides, "--runs", str(options.root)]
     limit = None if options.memory_limit is None else f"{options.memory_limit}B"
-    for name, value in (("--gpu", options.gpu), ("--memory-limit", limit), ("--seed", seed), ("--max-hours", options.max_hours)):
+    named = {"--gpu": options.gpu, "--memory-limit": limit, "--seed": seed, "--max-hours": options.max_hours, "--amend": amend}
+    for name, value in named.items():
         words += [] if value is None else [name, str(value)]
     flags = {"--all": every, "--smoke": options.smoke, "--fresh": options.fresh, "--online": options.online, "--json": as_json}
     words += [name for name, chosen in flags.items() if chosen]
@@ -154,6 +163,7 @@ def command(
         float | None, typer.Option("--max-hours", metavar="H", help="Checkpoint and stop after so many hours.")
     ] = None,
     online: Annotated[bool, typer.Option("--online", help="Log to the W&B server, not only to the disk.")] = False,
+    amend: Amend = None,
     root: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
@@ -185,9 +195,9 @@ def command(
     options = RunOptions(root, gpu, limit, smoke, fresh, max_hours, online, ("ddpm-exp", *sys.argv[1:]))
     place = launched()
     if place is None:
-        _start_processes(file, overrides or (), seed=seed, every=every, options=options, as_json=as_json)
+        _start_processes(file, overrides or (), seed=seed, every=every, amend=amend, options=options, as_json=as_json)
     elif place[0] > 0:
-        run(file, overrides or (), options=options)
+        run(file, overrides or (), amend=amend, options=options)
         return
     screen = console(stderr=as_json)
     display = display_for(screen)
@@ -203,6 +213,7 @@ def command(
             overrides or (),
             seed=seed,
             every=every,
+            amend=amend,
             options=options,
             display=display,
             on_jobs=lambda planned: outcomes.print_jobs(screen, planned),
@@ -222,7 +233,7 @@ def command(
     else:
         outcomes.print_verdict_so_far(screen, file, verdict, problem)
         if smoke:
-            say(screen, "--smoke leaves out weights to start from, a guide and FID")
+            say(screen, "--smoke leaves out weights to start from, a guide, FID and FD")
             say(screen, "--smoke only shows that everything works: it learns nothing, and no verdict comes from it")
     if any(outcome.signalled for outcome in done):
         raise typer.Exit(INTERRUPTED)

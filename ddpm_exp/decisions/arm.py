@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ddpm_exp.records.run_directory import RunDirectory
-from ddpm_exp.spec.errors import RunError, UserError
+from ddpm_exp.records.amendments import Amendment
+from ddpm_exp.spec.errors import UserError
+from ddpm_exp.spec.metrics import METRIC_NAMES, find_metric
 from ddpm_exp.spec.progress import to_images
 
 Series = Mapping[str, tuple[tuple[int, float], ...]]
 """Metric name to (images seen, value), in the order of recording."""
 
-_EVALUATED = ("val/", "samples/", "noise/")
+EVALUATED = ("val/", "samples/", "noise/")
 """Metrics that exist only where an evaluation took place; the others are recorded throughout, as means since the last record."""
 
 
@@ -44,6 +45,15 @@ class Run:
 
     science_hash: str = ""
     criteria_hash: str | None = None
+    planned_seeds: tuple[int, ...] = ()
+    """The seeds that its own decision planned when it began; none where it had no decision."""
+
+    amendable: bool = True
+    """Whether that decision left room for more seeds."""
+
+    evaluation_noise: Literal["shared", "per-seed"] = "per-seed"
+    """`shared`: evaluated with the noise that runs of every seed had, once."""
+
     data_fingerprint: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Flat dotted keys, as in the manifest."""
@@ -74,12 +84,24 @@ class Run:
 
         Never a later record. None where there is none, or where it is not finite.
         """
-        evaluated = metric.startswith(_EVALUATED)
+        evaluated = metric.startswith(EVALUATED)
         found: float | None = None
         for seen, value in self.series.get(metric, ()):
             if seen == images or (not evaluated and 0 < seen <= images):
                 found = value
         return found if found is not None and math.isfinite(found) else None
+
+    def out_of(self, metric: str, images: int) -> float | None:
+        """Of how many the share `metric` is one after `images` images: as recorded beside it, else (runs from before that was) as
+        many as evaluation was asked to draw. None where neither is known, or the metric is no share."""
+        known = metric.removeprefix("noise/")
+        found = find_metric(known) if known in METRIC_NAMES else None
+        if found is None or found.values != "share":
+            return None
+        if found.out_of is None:
+            return 1.0
+        recorded = self.value(metric.removesuffix(known) + found.out_of, images)
+        return recorded if recorded is not None else self.config.get("evaluation.samples")
 
 
 @dataclass(frozen=True)
@@ -97,6 +119,9 @@ class Arm:
     runs: tuple[Run, ...] = ()
     """Everything found, finished or not, planned or not."""
 
+    amendments: tuple[Amendment, ...] = ()
+    """How the planned seeds grew after runs were made, oldest first."""
+
     def __post_init__(self) -> None:
         other = sorted({run.science_hash for run in self.runs} - {self.science_hash})
         if other:
@@ -110,10 +135,11 @@ class Arm:
     def counted(self) -> dict[int, Run]:
         """Seed to the run that counts, for planned seeds, in ascending order.
 
-        Of several finished runs of a seed the first one made counts: repeating a seed until it suits is no evidence.
+        Of several finished runs of a seed the first one made counts: repeating a seed until it suits is no evidence. But one that
+        was evaluated with its own seed's noise goes before all that were not.
         """
         chosen: dict[int, Run] = {}
-        for run in sorted(self.runs, key=lambda run: (run.seed, run.created, run.place)):
+        for run in sorted(self.runs, key=lambda run: (run.seed, run.evaluation_noise == "shared", run.created, run.place)):
             if run.finished and run.seed in self.planned:
                 chosen.setdefault(run.seed, run)
         return chosen
@@ -142,6 +168,14 @@ class Arm:
         """Seed to value of `metric` before the first step."""
         return {seed: run.value(metric, 0) for seed, run in self.counted.items()}
 
+    def out_of(self, metric: str, at: str | None = None) -> dict[int, float | None]:
+        """Seed to that of which `metric`, a share, is one; as `values`."""
+        return {seed: run.out_of(metric, run.images_at(at)) for seed, run in self.counted.items()}
+
+    def out_of_before_training(self, metric: str) -> dict[int, float | None]:
+        """Seed to that of which `metric`, a share, is one; as `values_before_training`."""
+        return {seed: run.out_of(metric, 0) for seed, run in self.counted.items()}
+
     @property
     def images(self) -> int:
         """Images seen in all runs of this arm, counted or not: what it cost."""
@@ -161,49 +195,6 @@ class Arm:
     def config(self) -> Mapping[str, Any]:
         """The flat configuration of this arm's runs; empty without runs."""
         return self.runs[0].config if self.runs else {}
-
-
-def read_arm(
-    directories: Sequence[RunDirectory], *, experiment_id: str, name: str, science_hash: str, planned: tuple[int, ...]
-) -> Arm:
-    """The arm that these run directories make. A damaged one is listed as such and does not count."""
-    return Arm(experiment_id, name, science_hash, planned, tuple(read_run(directory) for directory in directories))
-
-
-def read_run(directory: RunDirectory) -> Run:
-    """What a verdict needs of `directory`; state `damaged` and the reason where status or metrics cannot be read."""
-    manifest = directory.manifest
-    device = manifest.host.get("device") or {}
-    run = Run(
-        path=directory.path,
-        seed=manifest.seed,
-        state="damaged",
-        gpu=str(device.get("name") or manifest.plan.get("gpu") or "not recorded"),
-        torch=manifest.packages.get("torch", "not recorded"),
-        created=manifest.created,
-        science_hash=manifest.science_hash,
-        criteria_hash=manifest.criteria_hash,
-        data_fingerprint=manifest.data_fingerprint,
-        config=manifest.config,
-        units=manifest.units.model_dump(),
-    )
-    series: dict[str, dict[int, float]] = {}
-    try:
-        status = directory.status()
-        for row in directory.metrics.read():
-            for metric, value in row.values.items():
-                series.setdefault(metric, {})[row.images] = value
-    except RunError as error:
-        return replace(run, message=str(error))
-    return replace(
-        run,
-        state=status.state,
-        message=status.message,
-        images_seen=status.images_seen,
-        stopped_early="stopped_early" in status.facts,
-        hours=status.seconds / 3600 or None,
-        series={metric: tuple(sorted(points.items())) for metric, points in series.items()},
-    )
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ddpm_exp.decisions.arm import Arm
+from ddpm_exp.decisions.arm import EVALUATED, Arm, seeds_in_words
+from ddpm_exp.records.evaluations import EVALUATIONS, Evaluated, EvaluationsLog, unequal
 from ddpm_exp.spec.base import EXECUTION, Role, Spec
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder, Shards
+from ddpm_exp.spec.decision import Criterion
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.evaluation import FD, FID, Evaluation
 from ddpm_exp.spec.identity import flat
 from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
@@ -54,7 +57,46 @@ def differences(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
     prints = [sorted({run.data_fingerprint for run in arm.runs if run.data_fingerprint}) for arm in (variant, baseline)]
     if all(prints) and (prints[0] != prints[1] or len(prints[0]) > 1):
         found.append(("data fingerprint", ", ".join(prints[0]), ", ".join(prints[1])))
-    return found
+    noises = [sorted({run.evaluation_noise for run in arm.counted.values()}) for arm in (variant, baseline)]
+    if all(noises) and (noises[0] != noises[1] or len(noises[0]) > 1):
+        found.append(("evaluation noise", ", ".join(noises[0]), ", ".join(noises[1])))
+    return found + _measured_unlike(variant, baseline)
+
+
+def _measured_unlike(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
+    """What differs in how the runs that count measured the same metric at their end: number of samples, weights of the extractor,
+    reals. How they drew is what an experiment may change."""
+    first: dict[str, Evaluated] = {}
+    found: dict[str, tuple[str, Any, Any]] = {}
+    for run in (*variant.counted.values(), *baseline.counted.values()):
+        for one in EvaluationsLog(run.path / EVALUATIONS).read():
+            for metric in one.values if one.by == "run" else ():
+                for key, ours, theirs in unequal(first.setdefault(metric, one), one):
+                    found.setdefault(f"{metric}, {key}", (f"{metric}, {key}", ours, theirs))
+    return sorted(found.values())
+
+
+def require_one_noise(arm: Arm) -> None:
+    """Raise UserError where `arm` mixes runs evaluated with the noise of their own seed and with the one that all had once."""
+    old = [run.seed for run in arm.counted.values() if run.evaluation_noise == "shared"]
+    if old and len(old) < len(arm.counted):
+        raise UserError(
+            f"{seeds_in_words(old)} were evaluated with the noise that every seed had once, the others with their own seed's; "
+            "one mean does not hold both",
+            field=arm.name,
+            fix="run these seeds again with --seed N --fresh; a run with its own noise then counts in place of the old one",
+        )
+
+
+def shared_noise(arm: Arm, criteria: Sequence[Criterion]) -> list[str]:
+    """A sentence if `arm` was evaluated with one noise for all seeds and claims other than between arms are among `criteria`."""
+    touched = [c for c in criteria if c.metric.startswith(EVALUATED) and (c.value is not None or c.against != "baseline")]
+    if not touched or not any(run.evaluation_noise == "shared" for run in arm.counted.values()):
+        return []
+    return [
+        f"{arm.experiment_id} was evaluated with the same noise in every seed, as runs once were: claims against a number, noise "
+        "or the untrained network may hold or fail by its luck, which no interval over seeds knows of; between arms it cancels"
+    ]
 
 
 def different_losses(variant: Arm, baseline: Arm) -> list[tuple[str, Any, Any]]:
@@ -92,7 +134,7 @@ def early_ends(arm: Arm) -> list[str]:
 
 def _settings(arm: Arm) -> dict[str, Any]:
     """The arm's data and evaluation keys that decide what is measured."""
-    sections: dict[str, type[Spec]] = {"evaluation": Evaluation, "evaluation.fid": FID}
+    sections: dict[str, type[Spec]] = {"evaluation": Evaluation, "evaluation.fid": FID, "evaluation.fd": FD}
     kind = _DATA.get(str(arm.config.get("data.kind")))
     if kind is not None:
         sections["data"] = kind

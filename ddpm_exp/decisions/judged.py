@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ddpm_exp.decisions import statistics
 from ddpm_exp.decisions.arm import seeds_in_words
+from ddpm_exp.decisions.contrasts import Sample, against_bound, between, beyond
 from ddpm_exp.decisions.statistics import Estimate
+from ddpm_exp.decisions.tallies import Stepped
 from ddpm_exp.decisions.wording import with_deviation, with_interval
 from ddpm_exp.spec.decision import Criterion
 from ddpm_exp.spec.metrics import find_metric
@@ -47,6 +49,8 @@ class Judged:
     """The criterion holds where it lies above zero and fails where it lies below."""
 
     method: str | None = None
+    confidence: float | None = None
+    """One-sided, at which it was judged: the criterion's own, or more where its error is shared with other looks or claims."""
 
     @property
     def sentence(self) -> str:
@@ -68,7 +72,7 @@ class Judged:
         return {
             "criterion": self.criterion.model_dump(mode="json"),
             "words": str(self.criterion),
-            **{name: getattr(self, name) for name in ("status", "reason", "n", "mean", "deviation", "reference_n")},
+            **{name: getattr(self, name) for name in ("status", "reason", "confidence", "n", "mean", "deviation", "reference_n")},
             **{name: getattr(self, name) for name in ("reference_mean", "reference_deviation", "difference", "slack", "method")},
             "interval": list(self.interval) if self.interval else None,
             "slack_interval": list(self.slack_interval) if self.slack_interval else None,
@@ -80,19 +84,27 @@ def judge_criterion(
     values: Mapping[int, float | None],
     reference: Mapping[int, float | None] | None,
     withheld: str | None = None,
+    *,
+    out_of: Mapping[int, float | None] | None = None,
+    reference_out_of: Mapping[int, float | None] | None = None,
+    share: float = 1.0,
 ) -> Judged:
     """Judge one criterion on values by seed; `reference` is None for `at_most` and `at_least`.
 
-    Any missing value leaves it open. So does `withheld`, a sentence on why nothing may be concluded yet; the numbers
-    are then still given.
+    `out_of`: of how many each value is a share, for metrics that are shares. `share`: how much of the criterion's error (1 -
+    confidence) may be spent here. Any missing value leaves it open. So does `withheld`, a sentence on why nothing may be concluded
+    yet; the numbers are then still given.
     """
-    direction = _direction(criterion)
+    direction, metric = _direction(criterion), find_metric(criterion.metric)
+    confidence = criterion.confidence if share == 1 else 1 - share * (1 - criterion.confidence)
     lacking = _lacking("", criterion, values) or (
         reference is not None and _lacking(f"{criterion.against}'s ", criterion, reference)
     )
-    ours = [values[seed] for seed in sorted(values)]
-    theirs = [reference[seed] for seed in sorted(reference)] if reference is not None else []
-    a, b = [v for v in ours if v is not None], [v for v in theirs if v is not None]
+    if metric.values == "share" and not lacking:
+        lacking = _lacking_size("", criterion, values, out_of) or (
+            reference is not None and _lacking_size(f"{criterion.against}'s ", criterion, reference, reference_out_of)
+        )
+    a, b = _known(values), _known(reference or {})
     judged = Judged(
         criterion,
         "open",
@@ -103,15 +115,24 @@ def judge_criterion(
         reference_n=len(b),
         reference_mean=statistics.mean(b) if b else None,
         reference_deviation=statistics.deviation(b),
+        confidence=confidence,
     )
     if lacking or not a or (reference is not None and not b):
         return judged
     pairs = reference is not None and sorted(values) == sorted(reference)
     if reference is not None and criterion.relative and min(b) <= 0:
         return replace(judged, reason=withheld or "a margin in per cent needs a reference above zero; write it as a number")
-    plain = _contrast(criterion, a, b, 1.0, pairs)
-    margin = _estimate_of_slack(criterion, a, b, direction, pairs)
-    return _conclude(judged, plain, margin, direction, withheld)
+    ours, theirs = Sample(a, _sizes(values, out_of)), Sample(b, _sizes(reference or {}, reference_out_of))
+    towards = -direction if criterion.kind == "no_worse" else direction
+    factor = 1.0 + towards * criterion.by if criterion.relative else 1.0
+    shift = 0.0 if criterion.relative else towards * criterion.by
+    if criterion.value is not None:
+        plain = contrast = against_bound(metric, ours, criterion.value)
+    else:
+        plain = between(metric, ours, theirs, pairs=pairs)
+        contrast = plain if factor == 1 else between(metric, ours, theirs, factor=factor, pairs=pairs)
+    size = max(abs(value) for value in (*a, *b, shift))
+    return _conclude(judged, plain, beyond(contrast, shift, direction, size), confidence, withheld)
 
 
 def _direction(criterion: Criterion) -> int:
@@ -131,40 +152,39 @@ def _lacking(whose: str, criterion: Criterion, values: Mapping[int, float | None
     )
 
 
-def _contrast(criterion: Criterion, a: Sequence[float], b: Sequence[float], factor: float, pairs: bool) -> Estimate:
-    """mean(a) - factor * mean(b), or mean(a) - bound."""
-    if criterion.value is not None:
-        bound = criterion.value
-        return statistics.one_sample([value - bound for value in a], scale=max(abs(bound), *map(abs, a)))
-    return statistics.paired(a, b, factor=factor) if pairs else statistics.welch(a, b, factor=factor)
+def _lacking_size(
+    whose: str, criterion: Criterion, values: Mapping[int, float | None], sizes: Mapping[int, float | None] | None
+) -> str | None:
+    gone = [seed for seed in sorted(values) if not (sizes or {}).get(seed)]
+    if not gone:
+        return None
+    return f"of how many {whose}{criterion.metric} is a share is not recorded for {seeds_in_words(gone)}"
 
 
-def _estimate_of_slack(criterion: Criterion, a: Sequence[float], b: Sequence[float], direction: int, pairs: bool) -> Estimate:
-    """direction * (mean(a) - threshold), where the claim is that this is at least zero."""
-    towards = -direction if criterion.kind == "no_worse" else direction
-    factor = 1.0 + towards * criterion.by if criterion.relative else 1.0
-    shift = 0.0 if criterion.relative else towards * criterion.by
-    contrast = _contrast(criterion, a, b, factor, pairs)
-    size = max(abs(value) for value in (*a, *b, shift))
-    centre = contrast.mean - shift
-    centre = 0.0 if abs(centre) <= statistics.ROUNDING * size else direction * centre
-    return Estimate(centre, contrast.standard_error, contrast.degrees, contrast.method)
+def _known(values: Mapping[int, float | None]) -> list[float]:
+    """In the order of seeds."""
+    return [value for seed in sorted(values) if (value := values[seed]) is not None]
 
 
-def _conclude(judged: Judged, plain: Estimate, slack: Estimate, direction: int, withheld: str | None) -> Judged:
+def _sizes(values: Mapping[int, float | None], sizes: Mapping[int, float | None] | None) -> list[float]:
+    """Of how many each of `values` is a share, in the order of seeds."""
+    return [sizes[seed] or 0.0 for seed in sorted(values)] if sizes else []
+
+
+def _conclude(judged: Judged, plain: Estimate, slack: Estimate, confidence: float, withheld: str | None) -> Judged:
     criterion = judged.criterion
-    low, high = slack.bounds(criterion.confidence)
+    low, high = slack.bounds(confidence)
     # "Falls" and "rises" claim a difference, however small the margin: none at all is not one.
     strict = criterion.kind in ("falls", "rises") and plain.mean == 0
     status: Mark = "holds" if low > 0 or (low == 0 and not strict) else "fails" if high < 0 or slack.exact else "open"
     if status == "holds":
-        reason = f"supported at {criterion.confidence * 100:g} % confidence"
+        reason = f"supported at {confidence * 100:.4g} % confidence"
     elif status == "fails":
-        reason = f"its opposite is supported at {criterion.confidence * 100:g} % confidence"
+        reason = f"its opposite is supported at {confidence * 100:.4g} % confidence"
     elif math.isinf(slack.standard_error):
         reason = "one value per arm says nothing about the spread between seeds; at least two seeds are needed"
     else:
-        reason = f"the seeds differ too much to say so or the opposite at {criterion.confidence * 100:g} % confidence"
+        reason = f"{_too_wide(slack)} to say so or the opposite at {confidence * 100:.4g} % confidence"
     if slack.exact:
         which = "values" if criterion.value is not None else "differences between the arms"
         reason += f" (all {judged.n} {which} are identical, so the interval is a point)"
@@ -175,11 +195,17 @@ def _conclude(judged: Judged, plain: Estimate, slack: Estimate, direction: int, 
         reason=withheld or reason,
         status="open" if withheld else status,
         difference=plain.mean,
-        interval=_finite(plain.bounds(criterion.confidence)),
+        interval=_finite(plain.bounds(confidence)),
         slack=slack.mean,
         slack_interval=_finite((low, high)),
         method=slack.method,
     )
+
+
+def _too_wide(slack: Estimate) -> str:
+    if isinstance(slack, Stepped):
+        return "values in such steps, over so few seeds, allow one neither"
+    return "the seeds differ too much"
 
 
 def _finite(interval: Interval) -> Interval | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ddpm_exp.decisions import evidence
 from ddpm_exp.decisions.arm import Arm
 from ddpm_exp.decisions.judged import Judged
+from ddpm_exp.decisions.looks import in_words
 from ddpm_exp.decisions.verdict import Verdict
 from ddpm_exp.decisions.wording import markdown_table, plain, with_deviation, with_interval
 from ddpm_exp.spec.decision import Decision
@@ -160,11 +161,23 @@ def _criteria(verdict: Verdict) -> str:
             blocks.append(f"**{heading}**\n\n" + markdown_table(head, (_criterion_row(one) for one in judged)))
             blocks.append("\n".join(f"- {one.sentence}" for one in judged))
     blocks.append(
-        "Values are mean ± standard deviation over seeds. Each end of an interval is a one-sided bound at the criterion's "
-        "confidence. A criterion holds where its claim is exceeded by more than zero throughout the interval of the last but one "
-        "column, fails where it is missed throughout, and is open otherwise."
+        "Values are mean ± standard deviation over seeds. Each end of an interval is a one-sided bound at the confidence that its "
+        f"sentence gives. {_spent(verdict)} A criterion holds where its claim is exceeded by more than zero throughout the "
+        "interval of the last but one column, fails where it is missed throughout, and is open otherwise."
     )
     return "\n\n".join(blocks)
+
+
+def _spent(verdict: Verdict) -> str:
+    """At which confidence this look judges, and why."""
+    if verdict.error_share == 1:
+        text = "The seeds are final, so that this look may spend all of each criterion's error"
+    else:
+        text = f"Look {verdict.look} may spend {verdict.error_share * 100:.4g} % of each criterion's error"
+        text += "; the rest is left to seeds that may be added" if verdict.look == 1 else "; earlier looks had their parts"
+    if len(verdict.reject) > 1:
+        text += f", and the {len(verdict.reject)} criteria for rejection, any of which is enough, share that by Holm's rule"
+    return text + "."
 
 
 def _criterion_row(judged: Judged) -> tuple[str, ...]:
@@ -187,6 +200,8 @@ def _verdict(verdict: Verdict) -> str:
         lines.append("Still to run:\n\n" + "\n".join(f"- {sentence}" for sentence in verdict.missing))
     if verdict.cautions:
         lines.append("Beware:\n\n" + "\n".join(f"- {sentence}" for sentence in verdict.cautions))
+    if verdict.amendments:
+        lines.append("Seeds added after runs were made:\n\n" + "\n".join(f"- {in_words(one)}" for one in verdict.amendments))
     lines.append(f"{verdict.done} of {verdict.planned} planned runs are finished; all runs took {verdict.hours:.2f} hours.")
     return "\n\n".join(lines)
 

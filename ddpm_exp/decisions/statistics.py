@@ -1,4 +1,7 @@
-"""Means over seeds and what they allow one to say: Student's t for one arm or pairs, Welch's for two. Not verdicts."""
+"""Means over seeds and what they allow one to say: Student's t for one arm or pairs, Welch's for two. Not verdicts.
+
+For measured numbers; those that come in steps have `tallies`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,15 @@ from typing import Literal
 ROUNDING = 1e-12
 """Spreads and means below this share of the values are float64 rounding and count as exactly zero."""
 
-Method = Literal["one-sample t", "paired t", "Welch t"]
+Method = Literal[
+    "one-sample t",
+    "paired t",
+    "Welch t",
+    "binomial, t of log-odds",
+    "Poisson, t of logarithms",
+    "paired t, arms' own bounds",
+    "Welch t, arms' own bounds",
+]
 
 
 @dataclass(frozen=True)

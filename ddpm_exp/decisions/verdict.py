@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ddpm_exp.decisions.arm import Arm, seeds_in_words
-from ddpm_exp.decisions.comparable import early_ends, refuse_losses, require_comparable
+from ddpm_exp.decisions.comparable import early_ends, refuse_losses, require_comparable, require_one_noise, shared_noise
 from ddpm_exp.decisions.judged import Judged, judge_criterion
+from ddpm_exp.decisions.looks import look_of, require_plan, share_of
+from ddpm_exp.records.amendments import Amendment
 from ddpm_exp.spec.decision import Criterion, Decision
 from ddpm_exp.spec.errors import UserError
 
@@ -42,6 +44,15 @@ class Verdict:
     cautions: tuple[str, ...] = ()
     """What a reader must know before believing the outcome."""
 
+    look: int = 1
+    """How many times these criteria have been looked at, this one included; each amendment of the seeds is one more."""
+
+    error_share: float = 1.0
+    """How much of each criterion's error (1 - confidence) this look may spend."""
+
+    amendments: tuple[Amendment, ...] = ()
+    """How the planned seeds grew after runs were made."""
+
     @property
     def criteria(self) -> tuple[Judged, ...]:
         """All criteria, those for acceptance first."""
@@ -56,6 +67,9 @@ class Verdict:
             "cautions": list(self.cautions),
             "accept_when": [judged.to_json() for judged in self.accept],
             "reject_when": [judged.to_json() for judged in self.reject],
+            "look": self.look,
+            "error_share": self.error_share,
+            "amendments": [amendment.model_dump(mode="json") for amendment in self.amendments],
             "runs": {"done": self.done, "planned": self.planned},
             "hours": self.hours,
         }
@@ -65,22 +79,31 @@ def judge(decision: Decision, variant: Arm, baseline: Arm | None, *, criteria_ha
     """Judge `decision` on the runs of its experiment (`variant`) and of its baseline.
 
     Nothing is concluded before every planned seed of every arm that a criterion needs is finished: stopping as soon as
-    a test passes would accept far more often by chance than the confidence says. `criteria_hash` is that of the
-    experiment as it is now; runs made under another one are told of in `cautions`.
+    a test passes would accept far more often by chance than the confidence says. Where seeds are added later by an amendment, each
+    look has its part of the error (`looks`); where any of several criteria rejects, they share it (Holm 1979). `criteria_hash` is
+    that of the experiment as it is now; runs made under another one are told of in `cautions`.
 
     Raises UserError where a criterion needs a baseline and there is none, where the arms differ in data or evaluation
-    settings, and for losses that do not compare.
+    settings, for losses that do not compare, and where the seeds are not those that were planned and amended.
     """
     if sorted(variant.planned) != sorted(decision.seeds):
         raise ValueError("the variant's planned seeds are not the decision's")
+    require_plan(decision, variant)
     criteria = decision.accept_when + decision.reject_when
     compared = _baseline_of(criteria, variant, baseline)
     needed = [variant, *([compared] if compared else [])]
+    for arm in needed:
+        require_one_noise(arm)
     missing = tuple(sentence for arm in needed for sentence in _missing(arm))
     done, planned = sum(len(arm.counted) for arm in needed), sum(len(arm.planned) for arm in needed)
     withheld = f"{done} of {planned} planned runs are finished, and nothing is concluded before all are" if missing else None
-    judged = [_judge_one(criterion, variant, compared, withheld) for criterion in criteria]
-    accept, reject = tuple(judged[: len(decision.accept_when)]), tuple(judged[len(decision.accept_when) :])
+    share = share_of(decision, variant)
+
+    def judged(criterion: Criterion, part: float) -> Judged:
+        return _judge_one(criterion, variant, compared, withheld, part)
+
+    accept = tuple(judged(criterion, share) for criterion in decision.accept_when)
+    reject = holm(decision.reject_when, judged, share)
     outcome, reasons = _conclude(accept, reject, withheld)
     return Verdict(
         outcome,
@@ -91,8 +114,31 @@ def judge(decision: Decision, variant: Arm, baseline: Arm | None, *, criteria_ha
         done,
         planned,
         variant.hours + (baseline.hours if baseline else 0.0),
-        _cautions(variant, criteria_hash) + tuple(sentence for arm in needed for sentence in early_ends(arm)),
+        (
+            *_cautions(variant, criteria_hash),
+            *(sentence for arm in needed for sentence in early_ends(arm)),
+            *shared_noise(variant, criteria),
+        ),
+        look_of(variant.amendments),
+        share,
+        variant.amendments,
     )
+
+
+def holm(criteria: tuple[Criterion, ...], judged: Callable[[Criterion, float], Judged], share: float) -> tuple[Judged, ...]:
+    """Criteria any of which decides, judged so that none of those that are false holds more often than one alone might (Holm 1979).
+
+    `judged(criterion, part)` judges one with that part of its error. All begin with an equal part of `share`; those that hold leave
+    theirs to the rest.
+    """
+    found: dict[int, Judged] = {}
+    left = list(range(len(criteria)))
+    while left:
+        tried = {place: judged(criteria[place], share / len(left)) for place in left}
+        held = [place for place in left if tried[place].status == "holds"]
+        found |= tried
+        left = [place for place in left if place not in held] if held else []
+    return tuple(found[place] for place in range(len(criteria)))
 
 
 def _baseline_of(criteria: tuple[Criterion, ...], variant: Arm, baseline: Arm | None) -> Arm | None:
@@ -112,17 +158,25 @@ def _baseline_of(criteria: tuple[Criterion, ...], variant: Arm, baseline: Arm | 
     return baseline
 
 
-def _judge_one(criterion: Criterion, variant: Arm, baseline: Arm | None, withheld: str | None) -> Judged:
-    values = variant.values(criterion.metric, criterion.at_point)
-    reference: Mapping[int, float | None] | None = None
+def _judge_one(criterion: Criterion, variant: Arm, baseline: Arm | None, withheld: str | None, share: float) -> Judged:
+    name, point = criterion.metric, criterion.at_point
+    reference, sizes = None, None
     if criterion.value is None:
-        if criterion.against == "untrained":
-            reference = variant.values_before_training(criterion.metric)
-        elif criterion.against == "noise":
-            reference = variant.values_before_training(f"noise/{criterion.metric}")
-        elif baseline is not None:
-            reference = baseline.values(criterion.metric, criterion.at_point)
-    return judge_criterion(criterion, values, reference, withheld)
+        if criterion.against == "baseline":
+            if baseline is not None:
+                reference, sizes = baseline.values(name, point), baseline.out_of(name, point)
+        else:
+            before = name if criterion.against == "untrained" else f"noise/{name}"
+            reference, sizes = variant.values_before_training(before), variant.out_of_before_training(before)
+    return judge_criterion(
+        criterion,
+        variant.values(name, point),
+        reference,
+        withheld,
+        out_of=variant.out_of(name, point),
+        reference_out_of=sizes,
+        share=share,
+    )
 
 
 def _missing(arm: Arm) -> list[str]:

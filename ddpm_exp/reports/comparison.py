@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ddpm_exp.decisions import statistics
 from ddpm_exp.decisions.arm import Arm, seeds_in_words
 from ddpm_exp.decisions.comparable import early_ends, refuse_losses, require_comparable
+from ddpm_exp.decisions.contrasts import Sample, between
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.metrics import METRICS, Metric
 
@@ -88,9 +89,10 @@ def _row(metric: Metric, a: Arm, b: Arm | None) -> Row | None:
         refuse_losses(metric.name, a, b)
     except UserError as error:
         return replace(row, note=error.rule)
-    seeds = sorted(ours)
-    values, reference = [ours[seed] for seed in seeds], [theirs[seed] for seed in sorted(theirs)]
-    estimate = statistics.paired(values, reference) if seeds == sorted(theirs) else statistics.welch(values, reference)
+    values, reference = _sample(metric, a, ours), _sample(metric, b, theirs)
+    if values is None or reference is None:
+        return replace(row, note="of how many these are shares is not recorded")
+    estimate = between(metric, values, reference, pairs=sorted(ours) == sorted(theirs))
     low, high = estimate.interval(LEVEL)
     if math.isinf(low):
         return replace(row, difference=estimate.mean, note="one seed: no interval")
@@ -106,6 +108,16 @@ def _favours(metric: Metric, low: float, high: float) -> Literal["a", "b"] | Non
 
 def _finite(arm: Arm, metric: str) -> dict[int, float]:
     return {seed: value for seed, value in arm.values(metric).items() if value is not None}
+
+
+def _sample(metric: Metric, arm: Arm, values: dict[int, float]) -> Sample | None:
+    """The values in the order of seeds; None for shares of nobody knows how many."""
+    numbers = [values[seed] for seed in sorted(values)]
+    if metric.values != "share":
+        return Sample(numbers)
+    known = arm.out_of(metric.name)
+    sizes = [size for seed in sorted(values) if (size := known.get(seed))]
+    return Sample(numbers, sizes) if len(sizes) == len(numbers) else None
 
 
 def _side(values: dict[int, float]) -> Side:

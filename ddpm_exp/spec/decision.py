@@ -166,6 +166,10 @@ class Decision(Spec):
     seeds: tuple[Annotated[int, Ge(0)], ...] = (0, 1, 2)
     """Training seeds of each arm, planned before the first run."""
 
+    amendable: bool = True
+    """Whether seeds may be added after runs were made, with `--amend`. The first look then spends three quarters of each
+    criterion's error and leaves the rest to later ones. False: the seeds are final, and one look spends all of it."""
+
     accept_when: tuple[Criterion, ...] = ()
     """All must hold for acceptance."""
 

@@ -8,15 +8,13 @@ from annotated_types import Ge, Lt
 from pydantic import model_validator
 
 from ddpm_exp.spec.base import Spec, broken
-from ddpm_exp.spec.metrics import METRICS
+from ddpm_exp.spec.metrics import AT_THE_END, METRICS
 from ddpm_exp.spec.progress import PositiveAmount
-
-_ONLY_AT_THE_END = ("samples/fid", "samples/fid_generated", "samples/fid_reals", "val/denoising_fall_per_epoch")
 
 WATCHED: tuple[str, ...] = tuple(
     one.name
     for one in METRICS
-    if one.name.startswith(("val/", "samples/")) and one.better != "neither" and one.name not in _ONLY_AT_THE_END
+    if one.name.startswith(("val/", "samples/")) and one.better != "neither" and one.name not in AT_THE_END
 )
 """Measures of every evaluation that have a better direction."""
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ddpm_exp.decisions.arm import Arm, read_arm, seeds_in_words
+from ddpm_exp.decisions.arm import Arm, seeds_in_words
+from ddpm_exp.decisions.reading import read_arm
 from ddpm_exp.records.manifest import Manifest, Units
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.errors import UserError
@@ -107,3 +108,21 @@ def test_runs_of_two_experiments_are_no_arm(arm: Make) -> None:
 
 def test_seeds_are_read_aloud() -> None:
     assert [seeds_in_words(seeds) for seeds in ((), (2,), (0, 1, 2))] == ["no seeds", "seed 2", "seeds 0, 1 and 2"]
+
+
+def test_of_how_many_a_share_is_one_is_as_recorded_else_as_asked_for(arm: Make) -> None:
+    accuracy, noise = "samples/class_accuracy", "noise/samples/class_accuracy"
+    old = arm("a", {accuracy: (0.5,)}, config={"evaluation.samples": 200})
+    new = arm("a", {accuracy: (0.5,), "samples/judged": (198.0,)}, initial={noise: (0.1,), "noise/samples/judged": (198.0,)})
+    assert [one.out_of(accuracy) for one in (old, new)] == [{0: 200}, {0: 198.0}]
+    assert new.out_of_before_training(noise) == {0: 198.0}
+    assert arm("a", {accuracy: (0.5,)}, config={}).out_of(accuracy) == {0: None}
+    assert (new.out_of("speed/throttled"), new.out_of("val/denoising")) == ({0: 1.0}, {0: None})
+
+
+def test_a_run_says_what_it_was_planned_with_and_which_noise_it_was_evaluated_with(tmp_path: Path) -> None:
+    plain = record(tmp_path, 0, {4096: {"val/denoising": 0.5}})
+    decided = plain.manifest.but(decision={"seeds": [0, 1], "amendable": False}, evaluation_noise="per-seed")
+    known, unknown = (read(RunDirectory(plain.path, manifest)).runs[0] for manifest in (decided, plain.manifest))
+    assert (known.planned_seeds, known.amendable, known.evaluation_noise) == ((0, 1), False, "per-seed")
+    assert (unknown.planned_seeds, unknown.amendable, unknown.evaluation_noise) == ((), True, "shared")

@@ -17,7 +17,7 @@ def test_a_row_shows_verdict_effect_runs_and_hours(arm: Make) -> None:
     ours, theirs = arm("a", {"val/denoising": (0.080, 0.091, 0.086)}), arm("b", {"val/denoising": (0.100, 0.110, 0.105)})
     row = board_row("ADR-0002", DECISION, ours, theirs)
     assert (row.verdict, row.done, row.planned, row.hours, row.note) == ("accepted", 6, 6, 3.0, "")
-    assert row.effect == "val/denoising -0.01933 [-0.02031, -0.01836]"
+    assert row.effect == "val/denoising -0.01933 [-0.02048, -0.01819]"
     assert row.to_json()["experiment_id"] == "ADR-0002"
 
 

@@ -194,7 +194,7 @@ def test_the_order_in_which_seeds_were_run_changes_nothing(
 
 def test_false_acceptance_stays_within_the_confidence(arm: Make) -> None:
     dice, trials, accepted = random.Random(7), 600, 0
-    decision = decide(DENOISING.falls(by="5%", confidence=0.9))
+    decision = decide(DENOISING.falls(by="5%", confidence=0.9)).but(amendable=False)
     for _ in range(trials):
         theirs = tuple(dice.gauss(1, 0.05) for _ in range(3))
         ours = tuple(0.95 * dice.gauss(1, 0.05) for _ in range(3))
@@ -209,3 +209,54 @@ def test_the_json_is_strict_and_complete(arm: Make) -> None:
     assert values["outcome"] == "inconclusive"
     assert values["accept_when"][0]["status"] == "open"
     assert values["runs"] == {"done": 1, "planned": 1}
+
+
+def test_several_criteria_for_rejection_share_their_error(arm: Make) -> None:
+    """Holm: of three, one that holds leaves its part to the others; the second here holds at a half, and not at a third."""
+    names = ("val/denoising", "val/reconstruction", "val/bits_per_dimension")
+    # t of 2 degrees: 4.5 lies between t(1 - 0.05 / 2) = 4.30 and t(1 - 0.05 / 3) = 5.34; 8.0 beyond both.
+    values = {
+        name: tuple(t / math.sqrt(3) + one for one in (-1.0, 0.0, 1.0)) for name, t in zip(names, (8.0, 4.5, 0.0), strict=True)
+    }
+    variant = arm("adr_0002", values, amendable=False)
+    claims = tuple(metric(name) >= 0.0 for name in names)
+    three = judge(decide(reject=claims).but(amendable=False), variant, None)
+    assert [judged.status for judged in three.reject] == ["holds", "holds", "open"]
+    assert [judged.confidence for judged in three.reject] == pytest.approx([1 - 0.05 / 3, 1 - 0.05 / 2, 0.95])
+    without = judge(decide(reject=(*claims[1:], metric("val/loss") >= 0.0)).but(amendable=False), variant, None)
+    assert without.outcome == "inconclusive"
+
+
+def test_any_of_five_false_criteria_rejects_no_more_often_than_one(arm: Make) -> None:
+    """Each alone at 95 %, they did in 22 %."""
+    dice, trials = random.Random(11), 500
+    names = ("val/denoising", "val/reconstruction", "val/loss", "samples/coherence", "samples/prompt_distance")
+    decision = decide(reject=tuple(metric(name) >= 0.0 for name in names)).but(amendable=False)
+    rejected = sum(
+        judge(decision, arm("a", {n: [dice.gauss(0, 1) for _ in range(3)] for n in names}, amendable=False), None).outcome
+        == "rejected"
+        for _ in range(trials)
+    )
+    assert rejected / trials < 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
+def test_runs_with_the_noise_that_all_seeds_had_once_are_told_of_where_it_matters(arm: Make) -> None:
+    old, base = arms(arm, evaluation_noise="shared")
+    assert "same noise in every seed" in judge(decide(DENOISING <= 1.0), old, None).cautions[0]
+    assert judge(decide(DENOISING.falls()), old, base).cautions == ()
+    assert judge(decide(metric("train/bad_steps") <= 5), arm("a", {"train/bad_steps": (0.0,) * 3}), None).cautions == ()
+
+
+def test_runs_with_different_noise_are_no_arm_and_a_new_one_counts_in_place_of_an_old_one(arm: Make) -> None:
+    new, base = arms(arm)
+    old = [
+        replace(run, evaluation_noise="shared", created="2024-01-01", path=run.path.with_name(f"{run.seed}-old"))
+        for run in new.runs
+    ]
+    mixed = replace(new, runs=(old[0], *new.runs[1:]))
+    with pytest.raises(UserError, match=r"(?s)seed 0 .*--fresh"):
+        judge(decide(DENOISING <= 1.0), mixed, None)
+    renewed = replace(new, runs=(*old, *new.runs))
+    assert list(renewed.counted.values()) == list(new.counted.values())
+    with pytest.raises(UserError, match="evaluation noise: 'shared' in adr_0002, 'per-seed' in adr_0001"):
+        judge(decide(DENOISING.falls()), replace(new, runs=tuple(old)), base)
