@@ -192,6 +192,8 @@ def _facts(checked: Checked, prices: Mapping[str, float]) -> dict[str, Any]:
         "advice": checked.advice,
         "parameters": checked.parameters,
         "not_here": checked.not_here,
+        "not_installed": checked.not_installed,
+        "costs_at_end": checked.costs_at_end,
         "data_places": checked.places,
         "phases": in_words(loaded.experiment.training),
     }
@@ -238,9 +240,13 @@ def _print(screen: Console, checked: Checked, prices: Mapping[str, float]) -> No
         say(screen, place)
     if phases := in_words(loaded.experiment.training):
         say(screen, f"trained in phases: {phases}")
+    for cost in checked.costs_at_end:
+        say(screen, cost)
+    for field, command in checked.not_installed.items():
+        say(screen, f"not installed, and a run needs it: {field}: {command}", "yellow")
     for field, path in checked.not_here.items():
         say(screen, f"not on this machine, and a run needs it: {field} = {path!r} (seen from {Path.cwd()})", "yellow")
     for advice in checked.advice:
         screen.print(Text.assemble(("advice: ", "yellow"), str(advice)), soft_wrap=True)
-    if not checked.advice and not checked.not_here:
+    if not (checked.advice or checked.not_here or checked.not_installed):
         say(screen, "valid, and nothing to advise", "green")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ddpm_exp.cli.amounts import seconds_text, value_text
 from ddpm_exp.cli.output import say
+from ddpm_exp.spec.metrics import METRICS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -51,7 +52,8 @@ def _share(progress: Progress) -> str:
 
 def _evaluated(images: int, values: dict[str, float]) -> str:
     # What white noise reaches is the same at every evaluation; the run's last table shows it.
-    shown = {name: value for name, value in values.items() if not name.startswith("noise/")}
+    counts = {metric.out_of for metric in METRICS}  # of how many a share is, which the record tells
+    shown = {name: value for name, value in values.items() if not name.startswith("noise/") and name not in counts}
     numbers = "   ".join(f"{name} {value_text(value)}" for name, value in shown.items())
     return f"evaluated at {images:,} images: {numbers}"
 

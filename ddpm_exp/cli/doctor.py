@@ -30,7 +30,7 @@ class Finding:
 
 def doctor(root: Path = DEFAULT_RUNS) -> list[Finding]:
     """Examine torch, the GPU, W&B, data sets, Inception weights, disk, processor and memory."""
-    return [finding for examine in (_torch, _gpu, _wandb, _data_sets, _inception) for finding in examine()] + [
+    return [finding for examine in (_torch, _gpu, _wandb, _data_sets, _inception, _efficientnet) for finding in examine()] + [
         _disk(root),
         _host(),
     ]
@@ -148,7 +148,7 @@ def _files(name: str, folders: tuple[Path, ...], pattern: str, otherwise: str) -
 
 
 def _inception() -> Iterator[Finding]:
-    from ddpm_exp.evaluation.fid import find_weights
+    from ddpm_exp.evaluation.extractors import find_weights
     from ddpm_exp.spec.errors import UserError
     from ddpm_exp.spec.evaluation import FID
 
@@ -156,6 +156,16 @@ def _inception() -> Iterator[Finding]:
         yield Finding("Inception weights", "works", str(find_weights(FID())))
     except UserError as error:
         yield Finding("Inception weights", "missing", "not in torch's hub cache; only FID needs them", error.fix)
+
+
+def _efficientnet() -> Iterator[Finding]:
+    from ddpm_exp.evaluation import packages
+
+    name = "EfficientNet-Lite0"
+    if absent := packages.missing():
+        yield Finding(name, "missing", f"{' and '.join(absent)}; only evaluation.fd needs them", packages.command(absent))
+    else:
+        yield Finding(name, "works", "timm and the weights are installed")
 
 
 def _disk(root: Path) -> Finding:

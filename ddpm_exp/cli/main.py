@@ -14,7 +14,24 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ddpm_exp.cli import board, check, compare, decide, diff, doctor, export, failures, lr_find, new, probe, run, runs, sample, show
+from ddpm_exp.cli import (
+    board,
+    check,
+    compare,
+    decide,
+    diff,
+    doctor,
+    evaluate,
+    export,
+    failures,
+    lr_find,
+    new,
+    probe,
+    run,
+    runs,
+    sample,
+    show,
+)
 from ddpm_exp.spec.errors import UserError
 
 # The common parent of Typer's usage errors has no public name in Typer; it is the second parent of its public `BadParameter`.
@@ -85,6 +102,7 @@ app.command("compare", short_help="Print metrics beside the baseline's.")(compar
 app.command("decide", short_help="Give the verdict; write its page.")(decide.command)
 app.command("board", short_help="List all decisions.")(board.command)
 app.command("sample", short_help="Draw from a recorded run.")(sample.command)
+app.command("evaluate", short_help="Measure images of a recorded run.")(evaluate.command)
 app.command("export", short_help="Write a run's network for others.")(export.command)
 app.command("runs", short_help="List the runs on this disk.")(runs.command)
 app.command("doctor", short_help="Say what works on this machine.")(doctor.command)

@@ -43,6 +43,11 @@ RunWord = Annotated[
     ),
 ]
 
+Amend = Annotated[
+    str | None,
+    typer.Option("--amend", metavar="WHY", help="Add the file's new seeds to those planned before runs were made, and record why."),
+]
+
 MemoryLimit = Annotated[
     str | None,
     typer.Option("--memory-limit", metavar="AMOUNT", help="Use no more of the GPU than this, such as 15GiB: a smaller card."),

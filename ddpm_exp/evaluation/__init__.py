@@ -1,1 +1,1 @@
-"""Samples, grids, validation errors, bits per dimension, the classifier, FID."""
+"""Samples, grids, validation errors, bits per dimension, the classifier, distances in features."""

@@ -1,17 +1,21 @@
-"""Drawing samples from a network with starting noise that is the same for every arm, seed and moment of training."""
+"""Drawing samples from a network with noise keyed by the run's seed: the same in every arm and at every moment of training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from ddpm_exp.data.conditions import Conditions
 from ddpm_exp.data.examples import Batch
+from ddpm_exp.data.reference import Reference
 from ddpm_exp.diffusion import draws
-from ddpm_exp.diffusion.denoiser import denoiser
+from ddpm_exp.diffusion.bands import Bands
+from ddpm_exp.diffusion.calibration import Calibration, calibrate
+from ddpm_exp.diffusion.denoiser import IMAGES, Range, denoiser
 from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.network import Condition, Network
 from ddpm_exp.diffusion.paths import Path
@@ -21,11 +25,19 @@ from ddpm_exp.evaluation.captured import Captured
 from ddpm_exp.evaluation.room import Room
 from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.ranks.shares import Shares
+from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
 
-EVALUATION_SEED = 0
-"""Seed of every draw in evaluation; never the run's own, so that arms and seeds meet the same noise."""
+CALIBRATED_TOGETHER = 64
+"""Reference examples that go through the network at once, whatever the memory: sums then do not depend on it."""
+
+
+class Ready(NamedTuple):
+    """A network as it draws, and what its predictions are worth."""
+
+    network: nn.Module
+    calibration: Calibration | None = None
 
 
 class Stopped(Exception):  # noqa: N818 - a wish, not an error
@@ -43,12 +55,17 @@ class Artist:
     shape: tuple[int, ...]
     device: torch.device
     autocast: Callable[[], torch.autocast]
+    seed: int
+    """Of every draw in evaluation: the run's training seed. Arms stay paired seed by seed, and the spread over seeds holds the luck
+    of the noise as well as the training's; with one noise for all seeds, no interval over seeds would know of it."""
+
     should_stop: Callable[[], bool] = lambda: False
     batch: int = 128
     """Samples drawn together."""
 
-    clamp: bool = True
-    """Whether `sampling`'s clipping applies: samples are images, in [-1, 1]."""
+    family: Family = "image"
+    reference: Reference | None = None
+    """The training data's mean, range and some examples; without it nothing is calibrated, and only images are clipped."""
 
     half: torch.dtype | None = None
     """The 16-bit type of `autocast`, if it casts."""
@@ -66,28 +83,26 @@ class Artist:
     """Where it is kept that memory ran out, and fewer than `batch` go at once; shared by all copies of this artist."""
 
     @torch.no_grad()
-    def draw(
-        self, network: nn.Module, asked: Batch, noises: torch.Tensor, *, held_out: bool, seed: int = EVALUATION_SEED
-    ) -> torch.Tensor:
+    def draw(self, network: nn.Module, asked: Batch, noises: torch.Tensor, *, held_out: bool) -> torch.Tensor:
         """Samples as the network sees them, [N, *shape] fp32 on the CPU, conditioned as the N examples `asked` are.
 
-        Sample k starts from the fixed noise number `noises[k]`: equal numbers mean equal noise and equal wording around the
+        Sample k starts from number `noises[k]` of the noises of `seed`: equal numbers mean equal noise and equal wording around the
         class. With `held_out`, prompts use wording that training never saw. Raises `Stopped` if asked to stop between batches.
         The first of several processes gets all samples, each other one those that it drew.
         """
-        network = self.fast(network.eval())
+        ready = self.ready(network.eval())
 
         def drawn(part: slice) -> torch.Tensor:
             self.heed_stop()
             condition = self.conditions.fixed(part_of(asked, part), self.device, held_out=held_out, turns=noises[part])
-            return self.draw_batch(network, condition, noises[part], seed).cpu()
+            return self.draw_batch(ready, condition, noises[part], self.seed).cpu()
 
         shares = Shares.of(len(noises), self.batch, self.ranks)
-        return shares.collect(self.draw_each(shares, drawn, network))
+        return shares.collect(self.draw_each(shares, drawn, ready))
 
-    def draw_each(self, shares: Shares, drawn: Callable[[slice], torch.Tensor], network: nn.Module) -> list[torch.Tensor]:
-        """What `drawn` draws with `network`, which is as `fast` made it, in each of this process's batches; see `Room.each`."""
-        give_back = network.release if isinstance(network, Captured) else lambda: False
+    def draw_each(self, shares: Shares, drawn: Callable[[slice], torch.Tensor], ready: Ready) -> list[torch.Tensor]:
+        """What `drawn` draws with `ready` in each of this process's batches; see `Room.each`."""
+        give_back = ready.network.release if isinstance(ready.network, Captured) else lambda: False
         try:
             return self.room.each(shares, drawn, "drawing samples", self.device, give_back)
         finally:
@@ -100,10 +115,10 @@ class Artist:
             raise Stopped
 
     @torch.no_grad()
-    def draw_batch(self, network: nn.Module, condition: Condition, noises: torch.Tensor, seed: int) -> torch.Tensor:
+    def draw_batch(self, ready: Ready, condition: Condition, noises: torch.Tensor, seed: int) -> torch.Tensor:
         """[B, *shape] on the device, for conditions that are there already and noise numbers int64 [B]."""
         ordinals = noises.to(self.device)
-        denoise = self.denoise(network, condition, len(noises))
+        denoise = self.denoise(ready, condition, len(noises))
         start = self.path.prior_std * draws.normal(seed, "sample/start", ordinals, self.shape)
 
         def noise(step: int) -> torch.Tensor:
@@ -111,22 +126,54 @@ class Artist:
 
         return sample(self.sampling, levels(self.path, self.sampling.steps, self.sampling.grid), denoise, start, noise)
 
+    @property
+    def clamp(self) -> bool:
+        """Whether examples are images, in [-1, 1]."""
+        return self.family == "image"
+
     def fast(self, network: nn.Module) -> nn.Module:
         """A copy of `network` that says the same sooner, for many calls; itself where graphs cannot be captured."""
         if not self.capture or self.device.type != "cuda":
             return network
         return self.room.once(lambda: Captured(network, self.half), "a copy of the network to draw with", self.device)
 
-    def denoise(self, network: nn.Module, condition: Condition, n: int) -> Denoise:
-        """`network` as a sampler asks it, about `n` examples of this condition; guided as `sampling` says."""
+    def ready(self, network: nn.Module) -> Ready:
+        """`network`, in evaluation mode, as it draws: `fast`, and calibrated by the reference's examples if so asked."""
+        network = self.fast(network)
+        reference = self.reference
+        if reference is None or not self.sampling.calibrate:
+            return Ready(network)
+        examples, device = reference.examples, self.device
+        found = calibrate(
+            self.diffusion,
+            self.path,
+            self.asking(network),
+            examples.x0.to(device),
+            self.conditions.fixed(examples, device),
+            reference.mean.to(device),
+            Bands(self.shape, self.family, device),
+            batch=CALIBRATED_TOGETHER,
+        )
+        return Ready(network, found)
+
+    @property
+    def within(self) -> Range | None:
+        """Where clean examples lie."""
+        if self.family == "image":
+            return IMAGES
+        return None if self.reference is None else Range(self.reference.low.to(self.device), self.reference.high.to(self.device))
+
+    def denoise(self, ready: Ready, condition: Condition, n: int) -> Denoise:
+        """The network as a sampler asks it, about `n` examples of this condition; guided as `sampling` says."""
         return denoiser(
             self.diffusion,
             self.sampling,
-            self.asking(network),
+            self.asking(ready.network),
             condition=condition,
             null=self.conditions.null(n, self.device),
             guide=None if self.guide is None else self.asking(self.guide),
-            clamp=self.clamp,
+            within=self.within,
+            calibration=ready.calibration,
         )
 
     def asking(self, network: nn.Module) -> Network:

@@ -11,7 +11,7 @@ from torch import nn
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.diffusion import draws
 from ddpm_exp.evaluation.asked import Asked, ask
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist
+from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.evaluation.measuring import Measuring
 from ddpm_exp.evaluation.portrait import Portrait
@@ -28,7 +28,7 @@ class Evaluated:
     values: dict[str, float]
     pictures: dict[str, tuple[bytes, str]]
     drawn: torch.Tensor
-    """[N, *shape] fp32 on the CPU: what was measured."""
+    """[N, *shape] fp32 on the CPU: samples in the data's own proportions; the grid's where there are no others."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Evaluator:
         held_out = self.splits.held_out
         count = min(self.spec.held_out, len(held_out))
         self._held_out = held_out.batch(slice(0, count))  # on the host: the device would keep them through all of the training
-        self._asked = ask(self.condition, held_out, self.artist.shape, samples=self.spec.samples, columns=self.spec.grid_columns)
+        self._asked = ask(self.condition, self.splits.train, held_out, samples=self.spec.samples, columns=self.spec.grid_columns)
         self._measuring = Measuring(self.spec, self.splits, self.condition, self.family, self.artist.conditions, self.note)
         self._portrait = Portrait(self.spec, self.splits, self.condition, self.family, self.artist.conditions)
 
@@ -64,7 +64,7 @@ class Evaluator:
                 self._portrait.reconstructions(errors.reconstructions, title),
                 f"reconstructions, {title}",
             )
-        return Evaluated(values, pictures, drawn)
+        return Evaluated(values, pictures, drawn[self._asked.own] if len(self._asked.own) else drawn)
 
     def assist(self, network: nn.Module) -> None:
         """This process's share of an `evaluate` that the first process does at the same time."""
@@ -83,6 +83,6 @@ class Evaluator:
         """The `samples/*` measures of white noise in place of drawn samples, named `noise/...`."""
         if not self.spec.samples:
             return {}
-        noise = draws.normal(EVALUATION_SEED, "sample/start", self._asked.noises, self.artist.shape)
+        noise = draws.normal(self.artist.seed, "sample/start", self._asked.noises, self.artist.shape)
         found = self._measuring.of(noise.clamp(-1, 1) if self.artist.clamp else noise, self._asked).items()
         return {f"noise/{name}": value for name, value in found if not name.endswith("_of_real")}

@@ -1,4 +1,4 @@
-"""Bits per dimension of held-out examples, always with the same examples, noise and times."""
+"""Bits per dimension of held-out examples, always with the same examples, and with the noise and times of the run's seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ddpm_exp.data.examples import Batch
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
 from ddpm_exp.diffusion.network import Condition
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, part_of
+from ddpm_exp.evaluation.drawing import Artist, part_of
 from ddpm_exp.ranks.shares import Shares
 
 
@@ -36,7 +36,7 @@ def likelihood(network: nn.Module, held_out: Batch, artist: Artist, terms: int |
             ask,
             batch.x0,
             artist.conditions.fixed(batch, artist.device, held_out=False, turns=numbers),
-            EVALUATION_SEED,
+            artist.seed,
             numbers,
             terms=None if terms is None else min(terms, artist.path.timesteps - 1),
             clip_x0=artist.clamp,

@@ -32,12 +32,12 @@ class Portrait:
             return self._given_and_drawn(drawn, asked, title) if "image" in self._kinds else self._rows(drawn, asked, title)
         held_out = self._splits.held_out
         if self._family == "vector":
-            return self._marginals(drawn, title)
+            return self._marginals(drawn[asked.own] if len(asked.own) else drawn, title)
         plot = plots.curves if self._family == "sequence" else plots.clouds
         real = held_out.batch(slice(0, len(held_out))).x0
         if held_out.labels is not None and asked.batch.labels is not None and asked.rows:
-            real = real[_taking_turns(held_out.labels, asked.rows)]
-        return plot(real, drawn, self._captions(asked), title)
+            return plot(real[_taking_turns(held_out.labels, asked.rows)], drawn[asked.turns], self._captions(asked), title)
+        return plot(real, drawn[: asked.grid], self._captions(asked), title)
 
     def reconstructions(self, pictures: torch.Tensor, title: str) -> bytes:
         """A PNG of `validate`'s reconstructions."""

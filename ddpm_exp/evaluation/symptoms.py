@@ -20,6 +20,27 @@ WINDOW = 30
 STARVING = 0.1
 """Share of the training time spent waiting for data from which on it is told."""
 
+LATE = 0.5
+"""Share of a training from which on its samples should look like data."""
+
+NOISY = 0.05
+"""samples/noise_left from which on samples are noisy. This and those below: measured by benchmarks/symptom_thresholds.py."""
+
+FAR = 1.5
+"""samples/nearest_training from which on samples that are no images are noisy."""
+
+BLURRY = 0.25
+"""samples/blur from which on they are blurry."""
+
+COLLAPSED = 0.5
+"""samples/diversity or samples/nearest_sample below which they are alike."""
+
+REPEATED = 0.15
+"""samples/memorisation from which on they repeat training examples."""
+
+COVERED = 0.8
+"""samples/class_coverage below which classes are missing."""
+
 _BASE = 20
 _FEWEST = 10
 _SPIKE = 2.0
@@ -48,23 +69,24 @@ class Symptom:
         return f"{self.name} at {self.images:,} images: {self.evidence}. {self.advice}"
 
 
-def symptoms(history: History) -> list[Symptom]:
-    """Every symptom of `history`, in order of appearance, each where it showed first."""
+def symptoms(history: History, total: int | None = None) -> list[Symptom]:
+    """Every symptom of `history`, in order of appearance, each where it showed first; `total` as in `newest`."""
     found: dict[str, Symptom] = {}
     for end in range(1, len(history) + 1):
-        for symptom in newest(history[:end], but=frozenset(found)):
+        for symptom in newest(history[:end], but=frozenset(found), total=total):
             found[symptom.name] = symptom
     return list(found.values())
 
 
-def newest(history: History, *, but: frozenset[str] = frozenset()) -> list[Symptom]:
+def newest(history: History, *, but: frozenset[str] = frozenset(), total: int | None = None) -> list[Symptom]:
     """The symptoms that the last row of `history` shows, except those named in `but`. Evaluations matter from the first on, of
-    logs the last `WINDOW`."""
+    logs the last `WINDOW`; samples from half of the training's `total` images on, or always after the start if it is None."""
     if not history:
         return []
     images = history[-1][0]
     found = []
-    for name, (look, advice) in _LOOKS.items():
+    late = images >= max(1, LATE * (total or 0))
+    for name, (look, advice) in (_LOOKS | (_LOOKS_AT_SAMPLES if late else {})).items():
         evidence = None if name in but else look(history)
         if evidence is not None:
             found.append(Symptom(name, images, evidence, advice))
@@ -131,6 +153,36 @@ def _plateau(history: History) -> str | None:
     return f"val/denoising is {late[-1]:.4g}, and was {min(early):.4g} before the last third of the training"
 
 
+def _beyond(name: str, limit: float, *, above: bool, says: str) -> Callable[[History], str | None]:
+    """Looks whether the newest value of a metric is on the wrong side of `limit`; `says` has a place for the value."""
+
+    def look(history: History) -> str | None:
+        value = history[-1][1].get(name, math.nan)
+        wrong = value >= limit if above else value < limit
+        return f"{name} is {value:.4g}: {says}" if wrong else None
+
+    return look
+
+
+def _noisy(history: History) -> str | None:
+    """Of images by the noise in them; of other data, which have no such measure, by how far off they are."""
+    if "samples/noise_left" in history[-1][1]:
+        return _beyond("samples/noise_left", NOISY, above=True, says="this share of the samples has noise left in it")(history)
+    says = "samples are so many times as far from the training examples as held-out ones are"
+    return _beyond("samples/nearest_training", FAR, above=True, says=says)(history)
+
+
+def _collapsed(history: History) -> str | None:
+    for name, says in (
+        ("samples/nearest_sample", "a sample is that much as far from the nearest other one as real examples are"),
+        ("samples/diversity", "samples are that much as far from each other as real examples are"),
+    ):
+        found = _beyond(name, COLLAPSED, above=False, says=says)(history)
+        if found is not None:
+            return found
+    return None
+
+
 _LOOKS: dict[str, tuple[Callable[[History], str | None], str]] = {
     "loss spike": (
         _spike,
@@ -153,3 +205,30 @@ _LOOKS: dict[str, tuple[Callable[[History], str | None], str]] = {
     "throttling": (_throttled, "Cool the device or raise its power limit; the results stay right"),
     "waiting for data": (_starving, "Guide 000: increase num_workers (here hardware.workers)"),
 }
+
+_LOOKS_AT_SAMPLES: dict[str, tuple[Callable[[History], str | None], str]] = {
+    "noisy samples": (
+        _noisy,
+        "Guide 002, of samples that are pure noise: train longer, check the learning rate, too high or too low, and the data; "
+        "guide 000: a lower rate, more timesteps. Where only some samples keep noise, take more steps or a sampler that adds it",
+    ),
+    "blurry samples": (
+        _beyond("samples/blur", BLURRY, above=True, says="their spectrum falls by so much more than that of real images"),
+        "Guide 003: the learning rate is too low; guide 001: 1,000 timesteps to beta_end 0.02, attention, a wider time embedding, "
+        "or the cosine schedule",
+    ),
+    "mode collapse": (
+        _collapsed,
+        "Guide 002: a larger model, longer training, classifier-free guidance; where sampling.guidance_scale is high already, a "
+        "lower one, as more guidance is less diversity",
+    ),
+    "memorised examples": (
+        _beyond("samples/memorisation", REPEATED, above=True, says="this share of the samples repeats a training example"),
+        "Guide 000, of overfitting: fewer epochs (training.stop_early), a smaller network, dropout or weight decay, more data",
+    ),
+    "missing classes": (
+        _beyond("samples/class_coverage", COVERED, above=False, says="only this share of the classes is recognised in its samples"),
+        "Guide 001 expects every class after 100 epochs: train longer; guide 002: a higher guidance scale is stronger conditioning",
+    ),
+}
+"""Looks at samples, which count late in a training; at its start they are noise, and should be."""

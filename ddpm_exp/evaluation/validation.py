@@ -1,4 +1,4 @@
-"""Errors on held-out examples, always with the same examples, noise and noise levels."""
+"""Errors on held-out examples, always with the same examples and noise levels, and with the noise of the run's seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ddpm_exp.diffusion.network import asked
 from ddpm_exp.diffusion.noising import add_noise
 from ddpm_exp.diffusion.objective import Objective
 from ddpm_exp.diffusion.predictions import to_x0
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Artist, part_of
+from ddpm_exp.evaluation.drawing import Artist, part_of
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.evaluation import Evaluation
 
@@ -83,11 +83,11 @@ class _Part:
         self.x0, self.artist, self.objective, self.network = batch.x0, artist, objective, artist.asking(network)
         self.numbers = torch.arange(first, first + len(batch.x0), device=batch.x0.device)
         self.condition = artist.conditions.fixed(batch, artist.device, held_out=False, turns=self.numbers)
-        self.eps = draws.normal(EVALUATION_SEED, "validation/noise", self.numbers, tuple(batch.x0.shape[1:]))
+        self.eps = draws.normal(artist.seed, "validation/noise", self.numbers, tuple(batch.x0.shape[1:]))
 
     def loss(self) -> float:
         """Sum over examples of the training objective at one fixed random time each."""
-        noised = self.objective.noised(self.x0, EVALUATION_SEED, self.numbers, prefix="validation/")
+        noised = self.objective.noised(self.x0, self.artist.seed, self.numbers, prefix="validation/")
         return float(self.objective.losses(self.network, self.x0, noised, self.condition).sum())
 
     def error_at(self, log_snr: float, *, clip: bool = False) -> tuple[float, torch.Tensor, torch.Tensor]:

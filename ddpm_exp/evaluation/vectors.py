@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ddpm_exp.diffusion import draws
@@ -26,13 +28,26 @@ def features(x: torch.Tensor, family: Family) -> torch.Tensor:
 def sliced_wasserstein(first: torch.Tensor, second: torch.Tensor) -> float:
     """Sliced 2-Wasserstein distance of two sets of features [N, F] and [M, F] (Bonneel et al. 2015), over 128 fixed directions.
 
-    The root of the mean squared distance between the quantiles of both sets along a direction: 0 only for equal sets, in the
-    features' own units. At as many quantiles as the smaller set has members.
+    The root of the mean over directions of W2^2, which is that of the two empirical distributions along a direction, exactly
+    (`w2_squared`): 0 only for equal sets, in the features' own units. NaN where a feature is.
     """
     along = _directions(_DIRECTIONS, first.shape[1], "sliced")
-    at = (torch.arange(min(len(first), len(second)), dtype=torch.float64) + 0.5) / min(len(first), len(second))
-    ours, theirs = (torch.quantile(side.double() @ along.T, at, dim=0) for side in (first, second))
-    return float((ours - theirs).square().mean().sqrt())
+    ours, theirs = (side.double() @ along.T for side in (first, second))
+    return float(w2_squared(ours, theirs).mean().sqrt())
+
+
+def w2_squared(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Squared 2-Wasserstein distances [D] of the columns of [N, D] and [M, D], each a set of equally likely numbers: the integral
+    of the squared difference of both quantile functions, which are steps, over the pieces where neither has one (Peyre & Cuturi
+    2019, remark 2.30)."""
+    ours, theirs = first.sort(dim=0).values, second.sort(dim=0).values
+    n, m = len(ours), len(theirs)
+    whole = math.lcm(n, m)
+    ends = torch.unique(torch.cat([torch.arange(1, n + 1) * (whole // n), torch.arange(1, m + 1) * (whole // m)]))
+    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+    apart = ours[starts // (whole // n)] - theirs[starts // (whole // m)]
+    weights = (ends - starts).to(apart.dtype) / whole
+    return torch.mv(apart.square().T, weights)
 
 
 def correlation_error(first: torch.Tensor, second: torch.Tensor) -> float:

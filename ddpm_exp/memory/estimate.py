@@ -13,7 +13,7 @@ from ddpm_exp.data.examples import Facts
 from ddpm_exp.data.place import room_for, stays_in_files
 from ddpm_exp.data.shapes import shape_of, value_names
 from ddpm_exp.diffusion.draws import uniform
-from ddpm_exp.evaluation.fid import TOGETHER
+from ddpm_exp.evaluation.image_features import TOGETHER
 from ddpm_exp.memory.context import CPU, context_bytes
 from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, SAMPLING_BATCH, measured_examples
 from ddpm_exp.memory.kernels import is_cuda, kernels_of, library_bytes

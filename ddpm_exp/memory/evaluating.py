@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ddpm_exp.spec.condition import parts_of
 from ddpm_exp.spec.data import class_count, training_images
 from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.sampling import Sampling
 
 SAMPLING_BATCH = {"cuda": 256, "cpu": 64}
 """Images that evaluation draws together where memory allows."""
@@ -25,6 +26,9 @@ _VALUE_ROWS = 8
 
 _INCEPTION_FLOPS = 11.4e9
 """Of one image of 299x299 (5.7 billion multiplications and as many additions)."""
+
+_EFFICIENTNET_FLOPS = 0.25e9
+"""Of one image of 128x128 by EfficientNet-Lite0, counted likewise."""
 
 _HELD_OUT = 10_000
 """Assumed where only files tell how many there are; a larger `held_out` is cut to what there is."""
@@ -47,30 +51,51 @@ class Asked(NamedTuple):
     likelihood: int
     terms: int
     """Examples whose likelihood is measured, and evaluations for each."""
-    fid: int
-    """Samples drawn for FID at the end."""
-    through_inception: int
-    inception_flops: float = _INCEPTION_FLOPS
+    at_end: int
+    """Samples drawn for FID and FD at the end."""
+    feature_flops: float
+    """Of all features that are extracted then, those of the reals included."""
 
 
 def asked_by(experiment: Experiment, times: int) -> Asked:
     """What `times` evaluations ask."""
     spec, sampling = experiment.evaluation, experiment.sampling
-    twice = sampling.sampler in ("heun", "edm-stochastic")
-    fid = 0 if spec.fid is None else spec.fid.images
     terms = experiment.diffusion.timesteps if spec.likelihood_terms is None else spec.likelihood_terms
     return Asked(
         times=times,
         samples=_samples(experiment),
-        asks=2 * sampling.steps - 1 if twice else sampling.steps,
+        asks=calls_of(sampling),
         copies=1 if sampling.guidance_scale == 1 else 2,
         held_out=min(spec.held_out, _HELD_OUT),
         levels=1 + len(spec.log_snr) + len(spec.reconstruction_log_snr),
         likelihood=measured_examples(experiment),
         terms=terms + 1,
-        fid=fid,
-        through_inception=fid + (training_images(experiment.data) or fid if fid else 0),
+        at_end=(spec.fid.images if spec.fid else 0) + (spec.fd.images if spec.fd else 0),
+        feature_flops=_feature_flops(experiment),
     )
+
+
+def calls_of(sampling: Sampling) -> int:
+    """Evaluations of the network for each sample, without guidance's second half of the batch."""
+    return 2 * sampling.steps - 1 if sampling.sampler in ("heun", "edm-stochastic") else sampling.steps
+
+
+def costs_at_end(experiment: Experiment) -> tuple[str, ...]:
+    """What distances in features cost once, at the end of a run: a sentence for each."""
+    spec, calls = experiment.evaluation, calls_of(experiment.sampling)
+    found = []
+    for field, images in (("fid", spec.fid.images if spec.fid else 0), ("fd", spec.fd.images if spec.fd else 0)):
+        if images:
+            found.append(f"evaluation.{field} draws {images:,} images at the end of a run, {images * calls:,} network calls")
+    return tuple(found)
+
+
+def _feature_flops(experiment: Experiment) -> float:
+    """FID compares with all training images, FD with the held-out ones and with as many training images as it draws."""
+    spec, training = experiment.evaluation, training_images(experiment.data)
+    through_inception = 0 if spec.fid is None else spec.fid.images + (training or spec.fid.images)
+    through_efficientnet = 0 if spec.fd is None else 2 * spec.fd.images + _HELD_OUT
+    return through_inception * _INCEPTION_FLOPS + through_efficientnet * _EFFICIENTNET_FLOPS
 
 
 def measured_examples(experiment: Experiment) -> int:
@@ -79,13 +104,13 @@ def measured_examples(experiment: Experiment) -> int:
 
 
 def _samples(experiment: Experiment) -> int:
+    """Drawn at each evaluation (`ddpm_exp.evaluation.asked`), but for the few more of classes that are rarer than the others."""
     columns, samples = experiment.evaluation.grid_columns, experiment.evaluation.samples
     kinds = {part.kind for part in parts_of(experiment.condition)}
     if not kinds:
         return max(columns**2, samples)
     if kinds <= {"class", "prompt"}:
-        rows = class_count(experiment.data) or _CLASSES
-        return rows * max(columns, samples // rows)
+        return (class_count(experiment.data) or _CLASSES) * columns + samples
     if kinds == {"values"}:
-        return _VALUE_ROWS * max(columns, samples // _VALUE_ROWS)
+        return _VALUE_ROWS * columns + samples
     return max(columns, samples)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
 from ddpm_exp.diffusion.network import Condition
 from ddpm_exp.diffusion.paths import Path, build_path
-from ddpm_exp.evaluation.fid import LAYER
+from ddpm_exp.evaluation.extractors import LAYER
 from ddpm_exp.memory.kernels import OnTarget
 from ddpm_exp.memory.step import Setting, batch_of, meta_network, recorder_of
 from ddpm_exp.memory.trace import Recorder, Trace, without_collector
@@ -49,8 +49,8 @@ def _path(diffusion: Diffusion) -> Path:
 
 
 def inception_trace(shape: Shape, images: int, *, cuda: bool) -> Trace:
-    """Features of `images` of `shape` [C, H, W], as `evaluation/fid.py` extracts them: torch-fidelity's network, in fp32 and
-    channels-first."""
+    """Features of `images` of `shape` [C, H, W], as `evaluation/image_features.py` extracts them: torch-fidelity's network, in
+    fp32 and channels-first."""
     network = inception()
     recorder = Recorder([*network.parameters(), *network.buffers()], channels_last=False, workspaces=cuda)
     with without_collector(), recorder, torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ddpm_exp.data.shapes import shape_of
-from ddpm_exp.evaluation.fid import TOGETHER
+from ddpm_exp.evaluation.image_features import TOGETHER
 from ddpm_exp.memory.evaluating import FEWEST_FOR_FID, FEWEST_SAMPLED, SAMPLING_BATCH, measured_examples
 from ddpm_exp.memory.evaluation_steps import inception_trace, inception_weights, likelihood_trace
 from ddpm_exp.memory.moments import Bytes, Moments

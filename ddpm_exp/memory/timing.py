@@ -149,8 +149,8 @@ def _evaluation_seconds(asked: Asked, forward: Work, gpu: Gpu, together: int, de
 
     drawn = of(asked.samples, asked.asks, captured=captured)
     validated = of(asked.held_out, asked.levels, captured=False) + of(asked.likelihood, asked.terms, captured=False)
-    inception = asked.through_inception / devices * asked.inception_flops / (RATES.products * gpu.fp32_tflops * 1e12)
-    return asked.times * (drawn + validated + EVALUATION_SECONDS) + of(asked.fid, asked.asks, captured=captured) + inception
+    features = asked.feature_flops / devices / (RATES.products * gpu.fp32_tflops * 1e12)
+    return asked.times * (drawn + validated + EVALUATION_SECONDS) + of(asked.at_end, asked.asks, captured=captured) + features
 
 
 def _images(experiment: Experiment, amount: str, per_epoch: int | None) -> int | None:

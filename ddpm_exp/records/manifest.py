@@ -66,6 +66,8 @@ class Manifest(Spec):
     precision: str = "fp32"
     """Resolved: never `auto`."""
     plan: dict[str, Any] = Field(default_factory=dict)
+    evaluation_noise: Literal["shared", "per-seed"] = "shared"
+    """`per-seed`: evaluations draw their noise by the run's seed. `shared`: by 0 in every run, as runs did that do not say."""
     data_fingerprint: str = ""
     """Hash of the pixels, labels and order of the images."""
     units: Units

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from ddpm_exp.records.atomic import refusal, write_atomically
+from ddpm_exp.records.evaluations import EVALUATIONS, EvaluationsLog
 from ddpm_exp.records.events import EVENTS, EventsLog
 from ddpm_exp.records.manifest import Manifest, now
 from ddpm_exp.records.metrics_log import MetricsLog
@@ -24,10 +25,10 @@ METRICS = "metrics.jsonl"
 
 
 class RunDirectory:
-    """A run's files: `manifest.json`, `status.json`, `metrics.jsonl`, `events.jsonl`, `sources/`, `samples/`, `checkpoints/`
-    and what is written by name.
+    """A run's files: `manifest.json`, `status.json`, `metrics.jsonl`, `events.jsonl`, `evaluations.jsonl`, `sources/`, `samples/`,
+    `checkpoints/` and what is written by name.
 
-    Every text passes through `redact`; every file but metrics and events is written atomically. Make one by `create` or `open`.
+    Every text passes through `redact`; every file of anything but lines is written atomically. Make one by `create` or `open`.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -35,6 +36,7 @@ class RunDirectory:
         self.manifest = manifest
         self.metrics = MetricsLog(path / METRICS)
         self.events = EventsLog(path / EVENTS)
+        self.evaluations = EvaluationsLog(path / EVALUATIONS)
 
     @classmethod
     def create(cls, root: Path, name: str, science_hash: str, seed: int, manifest: Manifest) -> Self:

@@ -78,6 +78,22 @@ def test_what_is_not_on_this_machine_is_told_without_being_an_error(folder: Path
     assert checked["not_here"] == {"sampling.guide": "runs/none"}
 
 
+def test_what_distances_cost_and_lack_is_told(folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["evaluation.fd.images=3000", "sampling.steps=20"]
+    done = program("check", "1", *words)
+    assert "evaluation.fd draws 3,000 images at the end of a run, 60,000 network calls" in done.stdout
+    assert "not installed" not in done.stdout
+    monkeypatch.setattr("ddpm_exp.evaluation.packages._FIDELITY", {"no_such_module": "no-such-package"})
+    done = program("check", "1", *words)
+    assert done.exit_code == 0 and "nothing to advise" not in done.stdout
+    assert "not installed, and a run needs it: evaluation.fd: pip install no-such-package" in done.stdout
+    (checked,) = json.loads(program("check", "1", *words, "--json").stdout)["checked"]
+    assert checked["not_installed"] == {"evaluation.fd": "pip install no-such-package"}
+    done = program("run", "1", *words)
+    assert done.exit_code == 2 and "fix: pip install no-such-package (or 'ddpm-exp[fidelity]')" in done.stderr
+    assert not (folder / "runs").exists(), "told before anything is begun"
+
+
 def test_a_gpu_that_the_file_adds_is_planned_for_and_named_in_errors(
     folder: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

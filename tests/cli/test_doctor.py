@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ddpm_exp.cli.doctor import doctor, has_kernels
-from ddpm_exp.evaluation.fid import WEIGHTS_NAME
+from ddpm_exp.evaluation.extractors import WEIGHTS_NAME
 
 Program = Callable[..., SimpleNamespace]
 

@@ -18,7 +18,7 @@ from ddpm_exp.data.examples import Batch
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.likelihood import bits_per_dimension
 from ddpm_exp.diffusion.paths import build_path
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED, Stopped
+from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.evaluation.evaluator import Evaluator
 from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.spec.condition import ClassLabels
@@ -56,7 +56,7 @@ def direct(network: nn.Module, count: int, terms: int) -> float:
         network.eval(),
         batch.x0,
         condition,
-        EVALUATION_SEED,
+        0,
         numbers,
         terms=terms,
         clip_x0=True,
@@ -90,7 +90,7 @@ def test_every_evaluation_meets_the_same_noise_and_sampling_has_no_part_in_it() 
 def test_on_gaussian_data_it_is_the_closed_form(terms: int | None) -> None:
     data, spec, count = GaussianData(), Diffusion(timesteps=40, beta_start=25e-4, beta_end=0.5), 4000
     x0 = data.mean + data.deviation * draws.normal(0, "data", torch.arange(count), (8,))
-    artist = tiny_artist(diffusion=spec, conditions=Conditions(()), shape=(8,), clamp=False, batch=1024)
+    artist = tiny_artist(diffusion=spec, conditions=Conditions(()), shape=(8,), family="vector", batch=1024)
     found = likelihood(Ideal(data, spec), Batch(x0, None, None), artist, terms)
     assert found[NAME] == pytest.approx(sum(closed_form(data, spec)), rel=0.02)
 

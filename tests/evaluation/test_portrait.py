@@ -41,7 +41,7 @@ TILE, GAP = 48, 2
 def _portrait(data: Data, condition: Condition, spec: Evaluation = SPEC) -> tuple[Portrait, Asked]:
     splits = load(data, condition)
     conditions = build_conditions(condition, splits.facts, draws.uniform)
-    asked = ask(condition, splits.held_out, splits.facts.shape, samples=spec.samples, columns=spec.grid_columns)
+    asked = ask(condition, splits.train, splits.held_out, samples=spec.samples, columns=spec.grid_columns)
     return Portrait(spec, splits, condition, family_of(data), conditions), asked
 
 
@@ -93,9 +93,9 @@ def test_what_was_given_what_was_drawn_and_the_original_stand_below_each_other(c
     portrait, asked = _portrait(Digits(), condition)
     drawn = _drawn(asked, 1, 8, 8)
     given, ours, original = _tiles(portrait.samples(drawn, asked, "title"), 3, 3)
-    assert torch.equal(original, digits().held_out.x[:3, 0])
+    assert torch.equal(original, to_uint8(asked.batch.x0[:3, 0]))
     assert torch.equal(ours, to_uint8(drawn[:3, 0]))
-    real = digits().held_out.batch(slice(0, 3)).x0
+    real = asked.batch.x0[:3]
     if isinstance(condition, ImageCondition) and condition.task == "super-resolution":
         small = real.reshape(3, 1, 4, 2, 4, 2).mean((3, 5))
         assert torch.equal(given, to_uint8(small.repeat_interleave(2, 2).repeat_interleave(2, 3))[:, 0])
@@ -135,7 +135,7 @@ def test_marginals_are_in_the_columns_own_units_and_categories_have_the_same_num
     np.testing.assert_allclose(real[:, :2], held_out[["height", "visits"]])
     np.testing.assert_array_equal(real[:, 2], held_out["town"].map({"Aa": 1, "Bb": 2, "Cc": 3}))
     assert set(held_out["town"]) == {"Aa", "Bb", "Cc"}
-    assert ours[:, 2].tolist() == [3.0] * len(asked)
+    assert ours[:, 2].tolist() == [3.0] * len(asked.own)
     assert float(ours[0, 0]) == pytest.approx(170, abs=5)
 
 
@@ -144,11 +144,12 @@ def test_drawn_sequences_and_clouds_stand_beside_real_ones_of_their_class(data: 
     portrait, asked = _portrait(data, CLASS)
     held_out = load(data, CLASS).held_out
     portrait.samples(_drawn(asked, *held_out.x.shape[1:]), asked, "title")
-    ((real, _, captions, _),) = plotted
+    ((real, ours, captions, _),) = plotted
     assert held_out.labels is not None and asked.batch.labels is not None
+    assert torch.equal(ours, _drawn(asked, *held_out.x.shape[1:])[asked.turns])
     for place in range(12):
         (which,) = (held_out.x == real[place]).flatten(1).all(1).nonzero().flatten().tolist()
-        assert held_out.labels[which] == asked.batch.labels[place]
+        assert held_out.labels[which] == asked.batch.labels[asked.turns[place]]
     assert len(real.unique(dim=0)) == 12
     assert captions == [["sine", "triangle", "square"], ["circle", "square", "triangle"]][data.kind == "points"]
 

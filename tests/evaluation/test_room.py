@@ -13,14 +13,16 @@ from support.tiny_training import CPU, digits, lively_network, tiny_artist
 from torch import nn
 
 from ddpm_exp.evaluation.drawing import Artist
-from ddpm_exp.evaluation.fid import measure
+from ddpm_exp.evaluation.extractors import LAYER
+from ddpm_exp.evaluation.extractors import inception as inception_of
+from ddpm_exp.evaluation.image_features import Extraction
 from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.evaluation.room import Fewer, Room
 from ddpm_exp.evaluation.validation import validate
-from ddpm_exp.ranks.ranks import Ranks
+from ddpm_exp.ranks.ranks import SINGLE, Ranks
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.errors import RunError
-from ddpm_exp.spec.evaluation import Evaluation
+from ddpm_exp.spec.evaluation import FID, Evaluation
 from ddpm_exp.spec.sampling import Sampling
 
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -109,10 +111,12 @@ def test_fid_is_measured_by_fewer_at_once_and_a_lack_of_memory_is_not_the_fault_
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8, generator=generator)
     told: list[Fewer] = []
-    assert abs(measure(images, images, inception, CPU, room=Room(told.append)).value) < 1e-3
-    assert [(one.doing, one.at_once) for one in told] == [("extracting features for FID", 1)]
+    extractor = inception_of(FID(weights=str(inception)))
+    found = Extraction(extractor, (LAYER,), CPU, SINGLE, Room(told.append)).features(images)[LAYER]
+    assert found.shape == (3, 2048) and len(found.unique(dim=0)) == 3
+    assert [(one.doing, one.at_once) for one in told] == [("extracting features of Inception", 1)]
     with pytest.raises(torch.OutOfMemoryError):
-        measure(images, images, inception, CPU)
+        Extraction(extractor, (LAYER,), CPU, SINGLE, Room()).features(images)
 
 
 def test_without_room_for_one_sample_the_error_says_so_and_what_to_do() -> None:

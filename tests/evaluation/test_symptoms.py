@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddpm_exp.evaluation import symptoms as judged
 from ddpm_exp.evaluation.symptoms import Symptom, newest, symptoms
 from ddpm_exp.spec.metrics import METRICS
 
@@ -117,6 +120,65 @@ def test_a_resumed_run_finds_what_an_uninterrupted_one_finds(name: str) -> None:
         assert bool(first) or end <= rows.index(next(row for row in rows if row[0] == whole.images)) + 1
 
 
+GOOD = {
+    "samples/noise_left": 0.005,
+    "samples/blur": 0.05,
+    "samples/diversity": 0.95,
+    "samples/nearest_sample": 0.95,
+    "samples/memorisation": 0.02,
+    "samples/class_coverage": 1.0,
+}
+BAD: list[tuple[str, str, float]] = [
+    ("noisy samples", "samples/noise_left", 0.375),
+    ("blurry samples", "samples/blur", 0.5),
+    ("blurry samples", "samples/blur", float("inf")),
+    ("mode collapse", "samples/diversity", 0.2),
+    ("mode collapse", "samples/nearest_sample", 0.1),
+    ("memorised examples", "samples/memorisation", 0.4),
+    ("missing classes", "samples/class_coverage", 0.7),
+]
+
+
+@pytest.mark.parametrize(("name", "metric", "value"), BAD)
+def test_samples_that_are_wrong_late_in_a_training_have_the_guides_symptom_and_early_none(
+    name: str, metric: str, value: float
+) -> None:
+    def rows(images: int) -> Rows:
+        return [(0, {"val/denoising": 1.0} | GOOD | {metric: value}), (images, {"val/denoising": 0.5} | GOOD | {metric: value})]
+
+    (found,) = symptoms(rows(6000), total=10_000)
+    assert (found.name, found.images) == (name, 6000)
+    assert f"{metric} is {value:g}" in found.evidence and "uide 00" in found.advice
+    assert symptoms(rows(4000), total=10_000) == []
+    assert [one.name for one in symptoms(rows(4000))] == [name]
+    assert symptoms([(6000, {"val/denoising": 0.5} | GOOD)], total=10_000) == []
+    assert symptoms([(6000, {"val/denoising": 0.5} | GOOD | {metric: float("nan")})], total=10_000) == []
+
+
+def test_samples_that_are_no_images_are_noisy_where_they_are_far_from_all_training_examples() -> None:
+    (found,) = symptoms([(6000, {"val/denoising": 0.5, "samples/nearest_training": 1.8})])
+    assert found.name == "noisy samples" and "samples/nearest_training is 1.8" in found.evidence
+    assert symptoms([(6000, {"val/denoising": 0.5, "samples/nearest_training": 1.2})]) == []
+    assert symptoms([(6000, {"val/denoising": 0.5, "samples/nearest_training": 1.8, "samples/noise_left": 0.0})]) == []
+
+
+def test_the_thresholds_are_those_that_were_measured_on_real_data() -> None:
+    record = json.loads((Path(__file__).parents[2] / "benchmarks/results/symptom_thresholds.json").read_text())
+    assert record["thresholds"] == {name: getattr(judged, name) for name in record["thresholds"]} and len(record["thresholds"]) == 6
+    assert {row["data"] for row in record["cases"]} == set(record["real"]) >= {"cifar10", "digits", "wine"}
+    for row in record["cases"]:
+        if "values" in row:
+            assert row["raised"] == [one.name for one in newest([(1, row["values"])])], row
+        if row["fault"] == "none":
+            assert row["raised"] == []
+        if row["expected"] is not None:
+            assert row["expected"] in row["raised"], row
+    assert {row["expected"] for row in record["cases"]} - {None} == {name for name, *_ in BAD}
+    for values in record["real"].values():
+        assert newest([(1, {name: least for name, (least, _, _) in values.items()})]) == []
+        assert newest([(1, {name: most for name, (_, _, most) in values.items()})]) == []
+
+
 def test_what_was_told_is_not_told_again() -> None:
     rows = healthy([0.0] * LOGS)
     hungry(rows, 0)
@@ -134,5 +196,5 @@ def test_numbers_that_are_not_finite_are_no_evidence() -> None:
 
 def test_every_number_that_is_looked_at_is_in_the_catalogue_and_all_advice_ends_somewhere() -> None:
     names = {metric.name for metric in METRICS}
-    assert {name for _, values in healthy([0.0] * LOGS) for name in values} <= names
+    assert {name for _, values in healthy([0.0] * LOGS) for name in values} | set(GOOD) <= names
     assert str(Symptom("odd", 1000, "seen", "Do it")) == "odd at 1,000 images: seen. Do it"

@@ -16,15 +16,15 @@ from ddpm_exp.evaluation.asked import ask
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.memory import counting
 from ddpm_exp.memory.counting import updated_by, work_of
-from ddpm_exp.memory.evaluating import asked_by
+from ddpm_exp.memory.evaluating import asked_by, costs_at_end
 from ddpm_exp.memory.kernels import kernels_of
 from ddpm_exp.memory.plan import plan
 from ddpm_exp.memory.rows import Timing
 from ddpm_exp.memory.timing import FACTORS, RATES, pass_seconds, timing, update_seconds
 from ddpm_exp.models.build import build_network
 from ddpm_exp.spec.condition import ClassLabels, Unconditional
-from ddpm_exp.spec.data import Digits, ImageFolder
-from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.data import CIFAR10, Digits, ImageFolder
+from ddpm_exp.spec.evaluation import FD, FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu, Hardware, find_gpu
 from ddpm_exp.spec.model import DiT, EncoderDecoder, UNet
@@ -180,8 +180,8 @@ def test_what_nobody_can_know_is_left_blank() -> None:
 def test_as_many_samples_are_reckoned_as_evaluation_draws(condition: Any, samples: int) -> None:
     e = SMALL.but(condition=condition, evaluation=Evaluation(samples=samples, classifier=False))
     labels = torch.arange(20) % 10
-    held_out = Examples(torch.zeros(20, 1, 8, 8, dtype=torch.uint8), labels, tuple(map(str, range(10))))
-    drawn = ask(condition, held_out, (1, 8, 8), samples=samples, columns=e.evaluation.grid_columns)
+    some = Examples(torch.zeros(20, 1, 8, 8, dtype=torch.uint8), labels, tuple(map(str, range(10))))
+    drawn = ask(condition, some, some, samples=samples, columns=e.evaluation.grid_columns)
     assert asked_by(e, 3).samples == len(drawn)
 
 
@@ -199,3 +199,13 @@ def test_a_network_is_counted_once_for_all_gpus_with_the_same_kernels() -> None:
     assert counting._count.cache_info().misses == 2  # training and sampling
     timed(SMALL, "V100-16")  # without the fused kernels
     assert counting._count.cache_info().misses == 4
+
+
+def test_distances_at_the_end_of_a_run_are_part_of_its_time() -> None:
+    plain = Experiment(data=CIFAR10())
+    both = plain.but(evaluation=Evaluation(fd=FD(images=3000), fid=FID(images=1000)))
+    assert (asked_by(plain, 2).at_end, asked_by(plain, 2).feature_flops) == (0, 0)
+    assert asked_by(both, 2).at_end == 4000
+    assert asked_by(both, 2).feature_flops == pytest.approx(51_000 * 11.4e9 + 16_000 * 0.25e9)
+    assert costs_at_end(plain) == ()
+    assert costs_at_end(both)[1] == "evaluation.fd draws 3,000 images at the end of a run, 150,000 network calls"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ddpm_exp.spec.advice.rule import Advice, Case, rule
 
+_FEWEST_FOR_FD = 2_560
+"""Twice the 1,280 features: below it the covariance of the samples is singular or nearly so."""
+
 
 @rule(
     "no evaluation between the first step and the last",
@@ -22,11 +25,24 @@ def rare_evaluation(case: Case) -> Advice | None:
 @rule("FID of fewer than 50,000 images", reads=("evaluation.fid",), guides=("001", "Heusel et al. 2017"))
 def small_fid(case: Case) -> Advice | None:
     fid = case.experiment.evaluation.fid
-    if fid is None or fid.images >= 50_000:
+    if fid is None or "fid" not in fid.metrics or fid.images >= 50_000:
         return None
     says = "FID falls with the number of images: only 50,000 compare with papers, or with guide 001's 20 to 30"
     fix = "set evaluation.fid.images to 50000, or compare with your own runs only"
     return Advice("evaluation.fid.images", fid.images, says, ("001", "Heusel et al. 2017"), fix)
+
+
+@rule("FD of too few images", reads=("evaluation.fd",), guides=("arithmetic", "Heusel et al. 2017"))
+def small_fd(case: Case) -> Advice | None:
+    fd = case.experiment.evaluation.fd
+    if fd is None or "fd_effnet" not in fd.metrics or fd.images >= _FEWEST_FOR_FD:
+        return None
+    says = (
+        "the distance falls with the number of images, and at so few most of it is bias: it compares with no paper at any number, "
+        "and here hardly with itself"
+    )
+    fix = f"set evaluation.fd.images to {_FEWEST_FOR_FD} or more, the same in every arm, or judge by kid_effnet, which has no bias"
+    return Advice("evaluation.fd.images", fd.images, says, ("arithmetic", "Heusel et al. 2017"), fix)
 
 
 @rule("a decision with criteria but a single seed", reads=("decision.seeds",), guides=("arithmetic",))
@@ -59,4 +75,4 @@ def unmeasured_point(case: Case) -> Advice | None:
     return None
 
 
-RULES = (rare_evaluation, small_fid, single_seed, unmeasured_point)
+RULES = (rare_evaluation, small_fid, small_fd, single_seed, unmeasured_point)

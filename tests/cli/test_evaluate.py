@@ -1,0 +1,148 @@
+"""`evaluate`: several ways of drawing from a recorded run as one table, kept with the run with all that the values depend on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.recorded_run import IMAGES_SEEN, record, small
+from support.shard_files import write_shards
+from typer.testing import CliRunner
+
+from ddpm_exp.cli.main import app
+from ddpm_exp.data.datasets import load as load_data
+from ddpm_exp.evaluation.extractors import efficientnet
+from ddpm_exp.records.evaluations import Evaluated
+from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.spec.condition import ClassLabels
+from ddpm_exp.spec.data import Shards
+from ddpm_exp.spec.experiment import Experiment
+from ddpm_exp.spec.model import MLP
+from ddpm_exp.spec.sampling import Sampling
+from ddpm_exp.spec.vectors import Table
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    pattern = write_shards(tmp_path_factory.mktemp("shards"))
+    return small(data=Shards(train=pattern, image_size=8, cache=None), condition=ClassLabels(), sampling=Sampling(steps=2, eta=0.5))
+
+
+@pytest.fixture
+def run(tmp_path: Path, experiment: Experiment) -> Path:
+    return record(tmp_path / "runs", experiment)
+
+
+def evaluate(run: Path, *words: str) -> SimpleNamespace:
+    done = CliRunner().invoke(app, ["evaluate", str(run), "-n", "8", *words], env={"COLUMNS": "80"})
+    return SimpleNamespace(exit_code=done.exit_code, stdout=done.stdout, stderr=done.stderr)
+
+
+def kept(run: Path) -> list[Evaluated]:
+    return RunDirectory.open(run).evaluations.read()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, experiment: Experiment) -> tuple[Path, Any]:
+    """Two samplers by two numbers of steps by two weights."""
+    run = record(tmp_path_factory.mktemp("compared"), experiment)
+    words = ("--sampler", "ddim,heun", "--steps", "2", "--steps", "3", "--weights", "raw,ema", "--metrics", "kid_effnet,recall")
+    return run, evaluate(run, *words)
+
+
+def test_options_with_several_values_give_their_product_as_a_table_of_80_columns(compared: tuple[Path, Any]) -> None:
+    _, done = compared
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "8 drawn images, after 320 images of training, grid trailing, guidance 1"
+    head = next(place for place, line in enumerate(lines) if line.startswith("weights"))
+    assert lines[head].split() == ["weights", "sampler", "steps", "calls", "KID(eff)", "recall", "time"]
+    rows = [line.split()[:4] for line in lines[head + 1 : head + 9]]
+    assert rows == [
+        [weights, sampler, str(steps), str(2 * steps - 1 if sampler == "heun" else steps)]
+        for weights in ("raw", "ema")
+        for sampler in ("ddim", "heun")
+        for steps in (2, 3)
+    ]
+    assert lines[head + 9].startswith("(real)")
+    assert "8 training images in place of drawn ones" in done.stdout.replace("\n", " ")
+
+
+def test_the_cost_is_said_before_anything_is_drawn(compared: tuple[Path, Any]) -> None:
+    said = compared[1].stderr.splitlines()
+    assert said[0] == "sampling.eta means nothing for heun and is left at 0.0"
+    assert said[1] == "8 settings x 8 images: 208 network calls, for kid_effnet, recall"
+    assert len(said) == 10 and said[2].startswith("raw, ddim, 2 steps, trailing: kid_effnet ")
+
+
+def test_every_row_is_kept_with_the_run_and_all_that_it_depends_on(compared: tuple[Path, Any]) -> None:
+    found = kept(compared[0])
+    assert len(found) == 8 and {one.by for one in found} == {"evaluate"} and {one.images for one in found} == {IMAGES_SEEN}
+    assert all(one.measurement == found[0].measurement for one in found), "so that they may be compared"
+    assert found[0].measurement["weights_sha256"] == efficientnet().sha256 and found[0].measurement["n"] == 8
+    drawings = [(one.drawing["weights"], one.drawing["sampler"], one.drawing["steps"]) for one in found]
+    assert len(set(drawings)) == 8 and drawings[0] == ("raw", "ddim", 2)
+    assert [one.drawing["eta"] for one in found[:4]] == [0.5, 0.5, 0.0, 0.0]
+    assert len({one.values["samples/kid_effnet"] for one in found}) == 8, "each way draws others"
+    assert len({one.values["samples/kid_effnet_of_real"] for one in found}) == 1
+
+
+def test_without_options_it_draws_as_the_experiment_does_and_says_it_as_json(run: Path) -> None:
+    done = evaluate(run, "--json", "--metrics", "precision", "--seed", "7")
+    told = json.loads(done.stdout)
+    (row,) = told["rows"]
+    assert (row["sampler"], row["steps"], row["weights"], row["checkpoint"]) == ("ddim", 2, "ema", "last")
+    assert set(row["values"]) == {"samples/precision", "samples/precision_of_real"}
+    assert told["measurement"]["efficientnet-lite0"]["reals"] == "held-out"
+    assert kept(run)[0].drawing["seed"] == 7
+    again = json.loads(evaluate(run, "--json", "--metrics", "precision", "--seed", "7").stdout)
+    assert again["rows"][0]["values"] == row["values"] and len(kept(run)) == 2
+
+
+def test_any_checkpoint_can_be_evaluated_and_one_that_is_not_there_is_told(run: Path) -> None:
+    done = evaluate(run, "--checkpoint", "320", "--metrics", "recall")
+    assert done.exit_code == 0 and kept(run)[0].drawing["checkpoint"] == 320
+    done = evaluate(run, "--checkpoint", "64", "--metrics", "recall")
+    assert done.exit_code == 2
+    assert "checkpoint = 64: this run keeps no checkpoint after so many images" in done.stderr
+    assert "fix: take last or 320" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--sampler", "dim"), "sampling.sampler = 'dim'"),
+        (("--steps", "101"), "sampling.steps = 101: sampling cannot take more steps than the 100 timesteps"),
+        (("--steps", "ten"), "--steps = 'ten': takes whole numbers"),
+        (("--metrics", "fidd"), "--metrics = 'fidd': no such measure of images"),
+        (("--weights", "averaged"), "--weights = 'averaged': weights are the average or the last ones"),
+        (("--sigma-rel", "0.1", "--checkpoint", "best"), "--checkpoint = 'best': an average of a chosen width"),
+        (("--sigma-rel", "0.1"), "sigma_rel = 0.1: this run kept no snapshots of averages"),
+        (("--metrics", "fid", "--inception", "none.pth"), "evaluation.fid.weights = 'none.pth': no such file"),
+        (("--checkpoint", "first"), "--checkpoint = 'first': takes whole numbers"),
+    ],
+)
+def test_what_does_not_fit_is_one_message_before_anything_is_drawn(run: Path, words: tuple[str, ...], said: str) -> None:
+    done = evaluate(run, *words)
+    assert done.exit_code == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert kept(run) == []
+
+
+def test_other_data_than_the_run_was_trained_on_is_refused(run: Path, experiment: Experiment) -> None:
+    manifest = run / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["data_fingerprint"] = "0" * 16
+    manifest.write_text(json.dumps(told))
+    done = evaluate(run)
+    ours = load_data(experiment.data, experiment.condition).fingerprint
+    assert done.exit_code == 2 and f"data fingerprint = '{ours}': the data on this machine are not those of the run" in done.stderr
+
+
+def test_data_that_are_no_images_are_refused(tmp_path: Path) -> None:
+    wine = small(data=Table(source="wine"), condition=ClassLabels(), model=MLP(hidden_dim=16, layers=1, time_embedding=8))
+    done = evaluate(record(tmp_path / "runs", wine))
+    assert done.exit_code == 2 and "distances in features are for images, and table holds none" in done.stderr
