@@ -23,7 +23,9 @@ from memory_cases import CASES, FOLDER_IMAGES, Case
 
 from ddpm_exp.data.datasets import load
 from ddpm_exp.data.examples import Examples, Splits, split
-from ddpm_exp.evaluation.fid import features
+from ddpm_exp.evaluation.extractors import LAYER
+from ddpm_exp.evaluation.extractors import inception as inception_of
+from ddpm_exp.evaluation.image_features import Extraction
 from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.evaluation.validation import validate
 from ddpm_exp.loading.loaded import Loaded
@@ -32,6 +34,7 @@ from ddpm_exp.memory.evaluation_steps import inception
 from ddpm_exp.memory.plan import plan as make_plan
 from ddpm_exp.ranks.ranks import SINGLE
 from ddpm_exp.spec.data import family_of, shape_of, training_images
+from ddpm_exp.spec.evaluation import FID
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import find_gpu
 from ddpm_exp.workflow.assemble import assemble
@@ -89,7 +92,9 @@ def measured(case: Case) -> dict[str, Any]:
             _in_use()
             together = fid_batch(experiment, gpu, plan.precision, plan.micro_batch)
             some = splits.train.x[:THROUGH_INCEPTION]
-            features(some, some, weights, artist.device, SINGLE, artist.room, together)
+            extraction = Extraction(inception_of(FID(weights=str(weights))), (LAYER,), artist.device, SINGLE, artist.room, together)
+            for _ in range(2):  # drawn ones and reals
+                extraction.features(some)
             found["fid"] = _in_use() | {"images": together}
         found["loss"] = runtime.trainer.statistics.read()[0]["train/loss"]
         found["retries"] = torch.cuda.memory_stats().get("num_alloc_retries", 0)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder, Shards
     from ddpm_exp.spec.decision import Alternative, Consequences, Decision, metric
     from ddpm_exp.spec.diffusion import Diffusion
-    from ddpm_exp.spec.evaluation import FID, Evaluation
+    from ddpm_exp.spec.evaluation import FD, FID, Evaluation
     from ddpm_exp.spec.experiment import Experiment
     from ddpm_exp.spec.hardware import Gpu, Hardware, add_gpu
     from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
@@ -34,7 +34,7 @@ _HOMES = {
     "spec.data": ("CIFAR10", "Digits", "FashionMNIST", "ImageFolder", "Shards"),
     "spec.decision": ("Alternative", "Consequences", "Decision", "metric"),
     "spec.diffusion": ("Diffusion",),
-    "spec.evaluation": ("FID", "Evaluation"),
+    "spec.evaluation": ("FD", "FID", "Evaluation"),
     "spec.experiment": ("Experiment",),
     "spec.hardware": ("Gpu", "Hardware", "add_gpu"),
     "spec.phases": ("Phase",),
@@ -51,6 +51,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CIFAR10",
+    "FD",
     "FID",
     "MLP",
     "Alternative",

@@ -12,8 +12,9 @@ _HEAD = """# Command line
 Written by `python docs/make_cli.py` from the program itself; change the help texts in `ddpm_exp/cli/`, not this page.
 
 Every command is also a Python function with the same name: `from ddpm_exp.cli.check import check`, and so on for
-`new`, `probe`, `show`, `diff`, `run`, `lr_find`, `compare`, `decide`, `board`, `sample`, `export`, `runs` and `doctor`. It takes
-the same words, returns the facts as objects and raises `ddpm_exp.spec.errors.UserError` where the program would exit with 1 or 2.
+`new`, `probe`, `show`, `diff`, `run`, `lr_find`, `compare`, `decide`, `board`, `sample`, `evaluate`, `export`, `runs` and
+`doctor`. It takes the same words, returns the facts as objects and raises `ddpm_exp.spec.errors.UserError` where the program
+would exit with 1 or 2.
 
 With `--json` a command prints one JSON document on standard output; a mistake is then
 `{"error": {"field": ..., "value": ..., "rule": ..., "fix": ..., "origin": ...}}`.

@@ -80,6 +80,7 @@ def section(name: str, title: str) -> str:
             _table(verdict, arm),
             "",
             f"Verdict: **{verdict.outcome}** ({verdict.done} of {verdict.planned} planned runs).",
+            *(f"\nBeware: {caution}." for caution in verdict.cautions),
             "",
         ]
     )

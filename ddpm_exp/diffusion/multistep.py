@@ -20,6 +20,10 @@ LONGEST = 1.5
 followed far outside of its points: 50 steps of `linspace`, the last but one of which is ten times longer than its neighbour,
 would draw a deviation of 1.2 where the data have 0.4 (0.39 with this rule)."""
 
+LONGEST_OF_TWO = 2.0
+"""The same of `dpm++2m` and `unipc`, which follow a line: 10 steps of `linspace` would draw a deviation of 0.54 where the data
+have 0.4, and 25 of them 0.49 (0.29 and 0.38 with this rule, which are `trailing`'s too)."""
+
 
 def dpm_2m(sampling: Sampling, move: Move, x: Tensor, denoise: Denoise, draw: Draw, history: History) -> Arrival:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): x0 is extrapolated to the middle of the step from its last two values."""
@@ -28,7 +32,7 @@ def dpm_2m(sampling: Sampling, move: Move, x: Tensor, denoise: Denoise, draw: Dr
     if move.to_data:
         return Arrival(x0, x0, (past,))
     h, (before,) = length(move.t, move.s), _lengths(move.t, history, 1)
-    ahead = x0 if math.isinf(before) else x0 + h / (2 * before) * (x0 - history[0].x0)
+    ahead = x0 + h / (2 * before) * (x0 - history[0].x0) if h <= LONGEST_OF_TWO * before < math.inf else x0
     return Arrival(_first_order(move, x, ahead), x0, (past,))
 
 
@@ -73,7 +77,7 @@ def unipc(sampling: Sampling, move: Move, x: Tensor, denoise: Denoise, draw: Dra
     if move.to_data:
         return Arrival(x0, x0, past)
     h, (before,) = length(move.t, move.s), _lengths(move.t, history, 1)
-    ahead = x0 if math.isinf(before) else x0 + h / (2 * before) * (x0 - history[0].x0)
+    ahead = x0 + h / (2 * before) * (x0 - history[0].x0) if h <= LONGEST_OF_TWO * before < math.inf else x0
     return Arrival(_first_order(move, x, ahead), x0, past)
 
 
@@ -83,7 +87,7 @@ def _correct(t: Level, x0: Tensor, history: History) -> Tensor:
     back = Move(last.level, t, 1)
     h, (before,) = length(last.level, t), _lengths(last.level, history[1:], 1)
     change = x0 - last.x0
-    if math.isinf(before) or math.isinf(h):
+    if not h <= LONGEST_OF_TWO * before < math.inf:
         return _first_order(back, last.x, last.x0 + 0.5 * change)
     # The two conditions of order 2: weights of both differences that integrate a line and a parabola in lambda exactly.
     gone = math.expm1(-h)

@@ -71,11 +71,12 @@ def _chosen(spec: Spec, prefix: str = "") -> dict[str, Any]:
 
 
 def criteria_hash(experiment: Experiment) -> str | None:
-    """Hash of the planned seeds and criteria; None without a decision."""
+    """Hash of the planned seeds, of whether they are final, and of the criteria; None without a decision."""
     decision = experiment.decision
     if decision is None:
         return None
-    return _digest(decision.model_dump(mode="json", include={"seeds", "accept_when", "reject_when"}, exclude_defaults=True))
+    judged = {"seeds", "amendable", "accept_when", "reject_when"}
+    return _digest(decision.model_dump(mode="json", include=judged, exclude_defaults=True))
 
 
 def _digest(values: Any) -> str:

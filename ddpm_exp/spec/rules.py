@@ -48,6 +48,7 @@ def _thresholds(e: Experiment) -> None:
     for field, present in (
         ("sampling.dynamic_threshold", e.sampling.dynamic_threshold is not None),
         ("evaluation.fid", e.evaluation.fid is not None),
+        ("evaluation.fd", e.evaluation.fd is not None),
     ):
         if present:
             raise broken(

@@ -74,8 +74,13 @@ class Sampling(Spec):
     moment (autoguidance, Karras et al. 2024). It must take the same data and condition, and be trained under the same
     `diffusion`; its averaged weights are used if it has any."""
 
+    calibrate: bool = True
+    """Put each prediction of the clean example right by what the network's predictions are worth on training examples, at that
+    noise level and frequency (docs/sampling.md): noise that it mistakes for an image is not taken for one."""
+
     clip_x0: bool = True
-    """Clamp each prediction of the clean image to [-1, 1] and derive the noise again. Only images are clamped."""
+    """Clamp each prediction of the clean example to the data's range, and derive the noise again: [-1, 1] for images, the training
+    data's own range, feature by feature or channel by channel, for all else."""
 
     dynamic_threshold: Annotated[float, Gt(0.5), Le(1)] | None = None
     """Quantile of |x0| in each image to which its x0 is clamped and then scaled back to [-1, 1] (Saharia et al. 2022, there

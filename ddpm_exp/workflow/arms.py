@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ddpm_exp.decisions.arm import Arm, read_arm
+from ddpm_exp.decisions.arm import Arm
+from ddpm_exp.decisions.reading import read_arm
 from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.records.amendments import AmendmentLog
 from ddpm_exp.records.catalog import find_runs
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.errors import RunError
@@ -37,8 +39,8 @@ def arms_of(loaded: Loaded, root: Path) -> tuple[Arm, Arm | None]:
             finished[precision] += 1 + sum(_is_finished(run) for run in found)
     chosen: Precision = max(finished, key=lambda one: (finished[one], -_PRECISIONS.index(one)), default="fp32")
     seeds = loaded.experiment.seeds
-    variant = _arm(loaded, chosen, ours.get(chosen, []), seeds)
-    baseline = _arm(loaded.baseline, chosen, theirs.get(chosen, []), seeds) if loaded.baseline else None
+    variant = _arm(loaded, chosen, ours.get(chosen, []), seeds, root)
+    baseline = _arm(loaded.baseline, chosen, theirs.get(chosen, []), seeds, root) if loaded.baseline else None
     return variant, baseline
 
 
@@ -54,13 +56,15 @@ def arm_of_run(run: RunDirectory) -> Arm:
     )
 
 
-def _arm(loaded: Loaded, precision: Precision, runs: list[RunDirectory], seeds: tuple[int, ...]) -> Arm:
+def _arm(loaded: Loaded, precision: Precision, runs: list[RunDirectory], seeds: tuple[int, ...], root: Path) -> Arm:
+    science = science_hash(loaded.experiment, precision)
     return read_arm(
         runs,
         experiment_id=loaded.id,
         name=loaded.name,
-        science_hash=science_hash(loaded.experiment, precision),
+        science_hash=science,
         planned=seeds,
+        amendments=AmendmentLog(root, loaded.name, science).read(),
     )
 
 

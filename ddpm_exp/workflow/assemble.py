@@ -13,6 +13,7 @@ import torch
 from ddpm_exp.data.batches import Batches
 from ddpm_exp.data.examples import Facts
 from ddpm_exp.data.loader import Loaded, Slice
+from ddpm_exp.data.reference import reference_of
 from ddpm_exp.data.source import Source
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.objective import Objective
@@ -102,11 +103,13 @@ def assemble(
         shape=splits.facts.shape,
         device=device,
         autocast=lambda: autocast(device, plan.precision),
+        seed=seed,
         half=half_of(plan.precision),
         capture=experiment.hardware.cuda_graph and not shard,
         should_stop=should_stop,
         batch=int(-ranks.largest(-_drawn_together(prepared))),
-        clamp=family_of(experiment.data) == "image",
+        family=family_of(experiment.data),
+        reference=reference_of(splits, family_of(experiment.data)),
         guide=guide_of(experiment, splits.facts, device),
         ranks=ranks,
     )

@@ -13,6 +13,7 @@ from ddpm_exp.records.capture import command_line, git_facts, host_facts, packag
 from ddpm_exp.records.manifest import Manifest
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.base import Role
+from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.identity import criteria_hash, flat, science_hash
 from ddpm_exp.spec.plan import Plan
 from ddpm_exp.training.state import restore
@@ -75,7 +76,8 @@ def begin(
 ) -> RunDirectory:
     """The run directory to write into, with `runtime` at the point where it goes on."""
     if run is not None:
-        keep_data(run, prepared.splits)
+        _require_own_noise(run)
+        keep_data(run, prepared.experiment, prepared.splits)
         if _restored(runtime.trainer, run, display):
             tail = run.metrics.cut(runtime.trainer.images_seen)
             display.note(f"resuming {run.path} at {runtime.trainer.images_seen:,} images")
@@ -89,11 +91,22 @@ def begin(
         restore_together(runtime.trainer, None)
     manifest = _manifest(prepared, seed, options)
     run = RunDirectory.create(options.root, manifest.experiment, manifest.science_hash, seed, manifest)
-    keep_data(run, prepared.splits)
+    keep_data(run, prepared.experiment, prepared.splits)
     if options.fresh:
         run.set_status("running", **{FRESH: True})
     display.note(f"recording to {run.path}")
     return run
+
+
+def _require_own_noise(run: RunDirectory) -> None:
+    """Raise UserError where `run` was begun when every run was evaluated with the same noise: it would end with another one."""
+    if run.manifest.evaluation_noise != "per-seed":
+        raise UserError(
+            "this run was begun when evaluations of every seed had the same noise; now each seed has its own, and a run with both "
+            "would compare two noises where it means to compare two moments",
+            field=str(run.path),
+            fix="start it anew with --fresh",
+        )
 
 
 def _restored(trainer: Trainer, run: RunDirectory, display: Display) -> bool:
@@ -122,6 +135,7 @@ def _manifest(prepared: Prepared, seed: int, options: RunOptions) -> Manifest:
         baseline_hash=science_hash(baseline.experiment, prepared.plan.precision) if baseline else None,
         precision=prepared.plan.precision,
         plan=prepared.plan.model_dump(mode="json"),
+        evaluation_noise="per-seed",
         data_fingerprint=prepared.splits.fingerprint,
         units=prepared.units,
         overrides=list(loaded.overrides),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ddpm_exp.evaluation import packages
 from ddpm_exp.loading.diff import Change, diff_experiments
 from ddpm_exp.loading.loaded import Loaded
+from ddpm_exp.memory.evaluating import costs_at_end
 from ddpm_exp.memory.rows import PlanRow
 from ddpm_exp.spec.advice.advise import advise, advise_change
 from ddpm_exp.spec.advice.rule import Advice
@@ -37,6 +39,12 @@ class Checked:
     places: tuple[str, ...] = ()
     """Where the training images of a folder or of shards would be and why, with the GPUs that it holds for."""
 
+    not_installed: dict[str, str] = field(default_factory=dict)
+    """Fields that need a package which is not installed, with the command that installs it."""
+
+    costs_at_end: tuple[str, ...] = ()
+    """What is drawn and measured once, when a run is complete."""
+
 
 def check(loaded: Loaded, gpus: Sequence[str], *, use_kept: bool = True) -> Checked:
     """Plan for each of `gpus` (catalogue names) and collect advice. Touches no device and reads no data set.
@@ -61,10 +69,17 @@ def check(loaded: Loaded, gpus: Sequence[str], *, use_kept: bool = True) -> Chec
         plans,
         advice + (advise_change(baseline.experiment, experiment) if baseline else ()),
         found.parameters,
-        {field: path for field, path in _places(experiment).items() if not Path(path).expanduser().exists()}
+        {name: path for name, path in _places(experiment).items() if not Path(path).expanduser().exists()}
         | missing_shards(experiment),
         found.places,
+        _not_installed(experiment),
+        costs_at_end(experiment),
     )
+
+
+def _not_installed(experiment: Experiment) -> dict[str, str]:
+    absent = packages.missing() if experiment.evaluation.fd is not None else ()
+    return {"evaluation.fd": packages.command(absent)} if absent else {}
 
 
 def _places(experiment: Experiment) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ddpm_exp.checkpoints.store import Checkpoint
-from ddpm_exp.evaluation import fid
 from ddpm_exp.evaluation.drawing import Stopped
 from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.ranks.together import StopTogether
@@ -18,7 +17,7 @@ from ddpm_exp.training.loop import Callbacks, train
 from ddpm_exp.training.state import restore, to_checkpoint
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.assemble import Runtime
-from ddpm_exp.workflow.finish import draw_for_fid, inception_batch
+from ddpm_exp.workflow.measure_images import assist
 from ddpm_exp.workflow.orders import Order, hear, pauses
 from ddpm_exp.workflow.prepare import Prepared
 from ddpm_exp.workflow.spread_state import restore_together, save_together
@@ -77,7 +76,7 @@ class _Follower:
             if order == "evaluate":
                 self._assist(lambda: self._runtime.evaluator.assist(self._runtime.averaged()))
             elif order == "fid":
-                self._assist(self._fid)
+                self._assist(lambda: assist(self._prepared, self._runtime))
             elif order == "checkpoint":
                 save_together(self._runtime.trainer, None)
             elif order == "alike":
@@ -92,13 +91,6 @@ class _Follower:
             work()
         except Stopped:
             return  # the first process has stopped too, and says what follows
-
-    def _fid(self) -> None:
-        spec, train_set = self._prepared.experiment.evaluation.fid, self._prepared.splits.train
-        assert spec is not None
-        draw_for_fid(self._prepared, self._runtime)
-        artist, together = self._runtime.artist, inception_batch(self._prepared, self._ranks)
-        fid.assist(train_set.x, fid.find_weights(spec), artist.device, self._ranks, artist.room, together)
 
     def _train(self) -> None:
         training = self._prepared.experiment.training

@@ -27,24 +27,27 @@ def load(
     """The network of the run directory `run`, from its last checkpoint, finished or not; its data is not needed.
 
     `weights`: the average or the last ones; None: as the experiment draws. `checkpoint`: "best" takes the one with the lowest
-    val/denoising, where `training.keep_best` kept it. `sigma_rel`: an average of this relative width, made from the snapshots that
-    `training.ema_snapshots` kept. `device`: None takes a GPU if there is one. There
+    val/denoising, where `training.keep_best` kept it; a number the one after so many images. `sigma_rel`: an average of this
+    relative width, made from the snapshots that `training.ema_snapshots` kept. `device`: None takes a GPU if there is one. There
     the arithmetic is as in training, on the CPU it is fp32. Raises RunError where the directory is damaged or has no checkpoint
     yet, UserError where this version cannot read it or there is no such device.
     """
     recorded, where = Recorded(Path(run).expanduser()), _device(device)
     experiment, facts = recorded.experiment, recorded.facts
-    if checkpoint not in ("last", "best"):
+    if checkpoint not in ("last", "best") and (not isinstance(checkpoint, int) or isinstance(checkpoint, bool)):
         raise UserError(
-            "which checkpoint is either of two words", field="checkpoint", value=checkpoint, fix="write 'last' or 'best'"
+            "which checkpoint is either of two words, or a number of images",
+            field="checkpoint",
+            value=checkpoint,
+            fix="write 'last' or 'best'",
         )
     if sigma_rel is not None:
-        if weights == "raw" or checkpoint == "best":
+        if weights == "raw" or checkpoint != "last":
             raise UserError(
                 "an average of a chosen width is made from snapshots of averages, up to the last",
                 field="sigma_rel",
                 value=sigma_rel,
-                fix="leave out either sigma_rel, or the last weights and the best checkpoint",
+                fix="leave out either sigma_rel, or the last weights and another checkpoint",
             )
         found = average_of(recorded, sigma_rel)
     else:
@@ -58,6 +61,7 @@ def load(
         conditions=conditions_of(experiment, facts),
         facts=facts,
         codec=recorded.codec,
+        reference=recorded.reference,
         averaged=found.averaged,
         sigma_rel=sigma_rel,
         images_seen=found.images_seen,

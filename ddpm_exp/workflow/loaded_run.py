@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from ddpm_exp.data.codec import Codec
 from ddpm_exp.data.conditions import Conditions
 from ddpm_exp.data.examples import Facts
+from ddpm_exp.data.reference import Reference
 from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.paths import Path as DiffusionPath
 from ddpm_exp.diffusion.repaint import inpaint
-from ddpm_exp.evaluation.drawing import Artist
+from ddpm_exp.evaluation.drawing import Artist, Ready
 from ddpm_exp.evaluation.room import Room
 from ddpm_exp.loading.translate import to_user_error
 from ddpm_exp.ranks.shares import Shares
@@ -57,6 +58,9 @@ class LoadedRun:
 
     codec: Codec | None
     """Back to the data's own units; None for images."""
+
+    reference: Reference | None
+    """What sampling needs of the training data; None where the run kept none and the data are not at hand."""
 
     averaged: bool
     """Whether the weights are the EMA's."""
@@ -147,29 +151,31 @@ class LoadedRun:
 
     @torch.no_grad()
     def _drawn(self, n: int, words: dict[str, Any], seed: int, sampling: Sampling | None, batch: int, lead: Any = None) -> Samples:
-        """`n` samples by `lead(artist, part, condition, seed)` or as evaluation draws."""
-        artist = self._artist(sampling)
-        network = artist.fast(self.network)
+        """`n` samples by `lead(artist, ready, part, condition, seed)` or as evaluation draws."""
+        artist = self.artist(sampling, seed)
+        ready = artist.ready(self.network)
         told = self.conditions.said(n, "cpu", **words)
 
         def some(part: slice) -> Tensor:
             condition = part_of(told, part, self.device)
             if lead is None:
-                return artist.draw_batch(network, condition, torch.arange(part.start, part.stop), seed).cpu()
-            x: Tensor = lead(artist, part, condition, seed)
+                return artist.draw_batch(ready, condition, torch.arange(part.start, part.stop), seed).cpu()
+            x: Tensor = lead(artist, ready, part, condition, seed)
             return x.cpu()
 
-        drawn = artist.draw_each(Shares(n, batch), some, network)
+        drawn = artist.draw_each(Shares(n, batch), some, ready)
         given = told["image"][:, :-1] if told is not None and "image" in words else None
         return Samples(torch.cat(drawn), self.codec, captions_of(words, self.facts, n), given)
 
-    def _led(self, artist: Artist, part: slice, condition: Any, seed: int, *, x: Tensor, mask: Tensor, resamples: int) -> Tensor:
+    def _led(
+        self, artist: Artist, ready: Ready, part: slice, condition: Any, seed: int, *, x: Tensor, mask: Tensor, resamples: int
+    ) -> Tensor:
         """Some of the examples `x` by RePaint."""
         ordinals, shape = torch.arange(part.start, part.stop, device=self.device), self.facts.shape
         return inpaint(
             artist.sampling,
             levels(self.path, artist.sampling.steps, artist.sampling.grid),
-            artist.denoise(self.network, condition, len(ordinals)),
+            artist.denoise(ready, condition, len(ordinals)),
             self.path.prior_std * draws.normal(seed, "sample/start", ordinals, shape),
             x[part].to(self.device),
             mask[part].to(self.device),
@@ -177,7 +183,8 @@ class LoadedRun:
             resamples,
         )
 
-    def _artist(self, sampling: Sampling | None) -> Artist:
+    def artist(self, sampling: Sampling | None, seed: int) -> Artist:
+        """What draws from this network; `sampling` None: as the experiment draws. Raises UserError for one that does not fit it."""
         experiment = self.experiment
         if sampling is not None:
             try:
@@ -192,9 +199,11 @@ class LoadedRun:
             shape=self.facts.shape,
             device=self.device,
             autocast=lambda: autocast(self.device, self.precision),
+            seed=seed,
             half=half_of(self.precision),
             capture=experiment.hardware.cuda_graph,
-            clamp=family_of(experiment.data) == "image",
+            family=family_of(experiment.data),
+            reference=self.reference,
             guide=guide_of(experiment, self.facts, self.device),
             room=Room(lambda fewer: warnings.warn(str(fewer), stacklevel=2)),
         )

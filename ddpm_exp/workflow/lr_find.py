@@ -117,7 +117,7 @@ def _found(
 def _without_drawing(loaded: Loaded) -> Loaded:
     """Nothing is sampled or measured here, so neither the weights of FID nor a guide's run need to be on this machine."""
     experiment = loaded.experiment
-    plain = experiment.but(sampling=experiment.sampling.but(guide=None), evaluation=experiment.evaluation.but(fid=None))
+    plain = experiment.but(sampling=experiment.sampling.but(guide=None), evaluation=experiment.evaluation.but(fid=None, fd=None))
     if plain.hardware.compile == "auto":  # a test is too short to earn it back
         plain = plain.but(hardware=plain.hardware.but(compile=False))
     # One process slices the same step smaller; what it computes is the same to rounding.

@@ -24,6 +24,7 @@ class Noticing:
 
     def __init__(self, prepared: Prepared, run: RunDirectory, display: Display) -> None:
         self._run, self._display, self._workers = run, display, prepared.experiment.hardware.workers
+        self._total = prepared.units.total_images
         self._ends = phase_ends(prepared.experiment.training, prepared.units.images_per_epoch)
         self._ask_clock = throttling(torch.device(prepared.machine.device))
         self._known = [event.facts["symptom"] for event in run.events.read() if event.kind == "symptom"]
@@ -41,7 +42,7 @@ class Noticing:
     def look(self, images: int, values: Mapping[str, float]) -> None:
         """Tell of what the newly recorded `values` of a log or an evaluation show for the first time."""
         rows = self._add(images, values)
-        for symptom in newest(list(rows), but=frozenset(self._known)):
+        for symptom in newest(list(rows), but=frozenset(self._known), total=self._total):
             self._tell(symptom, values)
 
     def _add(self, images: int, values: Mapping[str, float]) -> list[_Row] | deque[_Row]:

@@ -16,6 +16,7 @@ from ddpm_exp.data.datasets import load, require
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.data.place import ANY, Room, room_for
 from ddpm_exp.diffusion.draws import uniform
+from ddpm_exp.evaluation.fidelity import fewest
 from ddpm_exp.loading.loaded import Loaded
 from ddpm_exp.memory.device import this_machine
 from ddpm_exp.memory.limit import held_to
@@ -160,8 +161,9 @@ def prepare(loaded: Loaded, machine: Machine) -> Prepared:
     require(experiment.data, experiment.condition)
     require_named_gpu(loaded)
     _require_held_out_wording(experiment)
-    _require_fid_weights(experiment)
+    _require_extractors(experiment)
     splits = load_data(experiment.data, experiment.condition, room_on(machine, experiment.hardware), experiment.hardware.workers)
+    _require_reals(experiment, splits)
     build_conditions(experiment.condition, splits.facts, uniform)
     plan = make_plan(experiment, machine.gpu, device=machine.device)
     units = lengths(experiment, splits.training_images)
@@ -180,11 +182,26 @@ def lengths(experiment: Experiment, images_per_epoch: int) -> Units:
     return Units(images_per_step=training.images_per_step, images_per_epoch=images_per_epoch, total_images=total)
 
 
-def _require_fid_weights(experiment: Experiment) -> None:
-    if experiment.evaluation.fid is not None:
-        from ddpm_exp.evaluation.fid import find_weights
+def _require_extractors(experiment: Experiment) -> None:
+    """Raise UserError where what extracts features is not on this machine."""
+    from ddpm_exp.evaluation.extractors import efficientnet, find_weights
 
+    if experiment.evaluation.fid is not None:
         find_weights(experiment.evaluation.fid)
+    if experiment.evaluation.fd is not None:
+        efficientnet()
+
+
+def _require_reals(experiment: Experiment, splits: Splits) -> None:
+    fd = experiment.evaluation.fd
+    needed = 0 if fd is None else fewest(fd.metrics)
+    if len(splits.held_out) < needed:
+        raise UserError(
+            f"distances are to the held-out images, of which there must be {needed} at least, and the data hold out "
+            f"{len(splits.held_out)}",
+            field="evaluation.fd",
+            fix="hold more images out, or set evaluation.fd to None",
+        )
 
 
 def _require_held_out_wording(experiment: Experiment) -> None:

@@ -117,9 +117,9 @@ def probe_experiment(loaded: Loaded, options: RunOptions, display: Display, *, c
 
 
 def _without_fid(loaded: Loaded) -> Loaded:
-    """FID is not tried, so its weights need not be on this machine."""
+    """Neither FID nor FD is tried, so their weights need not be on this machine."""
     experiment = loaded.experiment
-    return replace(loaded, experiment=experiment.but(evaluation=experiment.evaluation.but(fid=None)))
+    return replace(loaded, experiment=experiment.but(evaluation=experiment.evaluation.but(fid=None, fd=None)))
 
 
 def _refuse_spread(loaded: Loaded) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,28 +11,38 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ddpm_exp.checkpoints.store import BEST, latest
+from ddpm_exp.checkpoints.store import BEST, Checkpoint, checkpoints, images_of, latest
+from ddpm_exp.checkpoints.store import load as load_checkpoint
 from ddpm_exp.data.codec import Codec
 from ddpm_exp.data.codecs import codec_from_json
 from ddpm_exp.data.datasets import load as load_data
 from ddpm_exp.data.examples import Facts, Splits
+from ddpm_exp.data.reference import Reference, reference_of
 from ddpm_exp.records.atomic import write_atomically
 from ddpm_exp.records.redaction import redact_all
 from ddpm_exp.records.run_directory import RunDirectory
+from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.restored import experiment_of
 from ddpm_exp.workflow.network import network_of
 
-Which = Literal["last", "best"]
-"""Which checkpoint of a run: the last one, or the one with the lowest val/denoising where `training.keep_best` kept it."""
+Which = Literal["last", "best"] | int
+"""Which checkpoint of a run: the last one, the one with the lowest val/denoising where `training.keep_best` kept it, or the one
+after so many images."""
 
 DATA = "data.json"
 """Facts and codec of the data, in a run directory."""
 
+REFERENCE = "reference.safetensors"
+"""Mean, range and some examples of the training data, in a run directory."""
 
-def keep_data(run: RunDirectory, splits: Splits) -> None:
+
+def keep_data(run: RunDirectory, experiment: Experiment, splits: Splits) -> None:
     """Write what drawing needs of the data into the run directory, unless it is there. Raises RunError where the disk refuses."""
+    if not (run.path / REFERENCE).exists():
+        reference = reference_of(splits, family_of(experiment.data))
+        write_atomically(run.path / REFERENCE, reference.to_bytes())
     if (run.path / DATA).exists():
         return
     kept = {"facts": splits.facts.to_json(), "codec": None if splits.codec is None else splits.codec.to_json()}
@@ -84,11 +95,39 @@ class Recorded:
                 fix="delete the file: the data set itself is then read instead",
             ) from error
 
-    def weights(self, *, averaged: bool = True, checkpoint: Which = "last") -> Weights:
-        """Of the last (or best) whole checkpoint: the averages if there are any and `averaged` asks for them, else the last ones.
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What sampling needs of the training data. A run of before there was such a file: read from its data where they are at
+        hand, else None, of which a warning tells what follows. Raises RunError for a damaged file."""
+        file = self.run.path / REFERENCE
+        if file.exists():
+            try:
+                return Reference.from_bytes(file.read_bytes())
+            except (OSError, ValueError, KeyError) as error:
+                raise RunError(
+                    f"what the run kept of its training examples cannot be read ({error})",
+                    field=str(file),
+                    fix="delete the file: the data set itself is then read instead",
+                ) from error
+        try:
+            splits = load_data(self.experiment.data, self.experiment.condition)
+        except UserError as error:
+            warnings.warn(
+                f"{self.run.path} is of before runs kept some training examples, and its data are not here ({error.rule}): "
+                "its samples are not calibrated (sampling.calibrate), and only images are clipped",
+                stacklevel=2,
+            )
+            return None
+        return reference_of(splits, family_of(self.experiment.data))
 
-        Raises RunError if there is no checkpoint, UserError if no best one was kept.
+    def weights(self, *, averaged: bool = True, checkpoint: Which = "last") -> Weights:
+        """Of the last whole checkpoint (or of another): the averages if there are any and `averaged` asks for them, else the last
+        ones.
+
+        Raises RunError if there is no checkpoint, UserError if no best one or none after so many images was kept.
         """
+        if isinstance(checkpoint, int):
+            return _weights(load_checkpoint(self._after(checkpoint)), averaged)
         best = checkpoint == "best"
         found = latest(self.run.checkpoints, series=BEST if best else "")
         if found is None and best:
@@ -104,9 +143,18 @@ class Recorded:
                 field=str(self.run.path),
                 fix="train it: give the command that began it again, or choose another run (`ddpm-exp runs` lists them)",
             )
-        state = found[1]
-        takes_average = averaged and "ema" in state.tensors
-        return Weights(state.tensors["ema" if takes_average else "network"], takes_average, state.images_seen)
+        return _weights(found[1], averaged)
+
+    def _after(self, images: int) -> Path:
+        kept = {images_of(path): path for path in checkpoints(self.run.checkpoints)}
+        if images not in kept:
+            raise UserError(
+                "this run keeps no checkpoint after so many images",
+                field="checkpoint",
+                value=images,
+                fix=f"take {' or '.join(map(str, ['last', *sorted(kept)]))}; training.keep_checkpoints keeps more of them",
+            )
+        return kept[images]
 
     def network(self, weights: Weights) -> nn.Module:
         """The network with these weights, on the CPU, frozen and without dropout. Raises RunError if they are another's."""
@@ -120,6 +168,11 @@ class Recorded:
                 fix="read the run with the version of ddpm-exp that its manifest names under `packages`",
             ) from error
         return network.eval().requires_grad_(False)
+
+
+def _weights(state: Checkpoint, averaged: bool) -> Weights:
+    takes_average = averaged and "ema" in state.tensors
+    return Weights(state.tensors["ema" if takes_average else "network"], takes_average, state.images_seen)
 
 
 def _experiment(run: RunDirectory) -> Experiment:

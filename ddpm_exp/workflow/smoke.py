@@ -68,6 +68,7 @@ def shrink(experiment: Experiment) -> Experiment:
             samples=min(20, evaluation.samples),
             grid_columns=2,
             fid=None,
+            fd=None,
         ),
         hardware=experiment.hardware.but(micro_batch=None, compile=False),
     )

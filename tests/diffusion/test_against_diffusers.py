@@ -71,7 +71,7 @@ def states(gaussian: GaussianData, spec: Sampling, diffusion: Diffusion, *, exac
     """(ours, theirs) after each step, from the same noise, at the same times."""
     path = build_path(diffusion)
     network, grid = gaussian.network(path, diffusion.prediction), levels(path, spec.steps)
-    ask = denoiser(diffusion, spec, network, condition=None, null=None, clamp=False)
+    ask = denoiser(diffusion, spec, network, condition=None, null=None, within=None)
     scheduler, step = schedulers(spec, diffusion)
     if exact:
         scheduler.alphas_cumprod = exact_table(diffusion)

@@ -39,7 +39,7 @@ def test_after_clipping_image_and_noise_still_make_x(prediction: Any, spec: Samp
 def test_image_and_noise_make_x_on_every_schedule(name: str) -> None:
     diffusion = DIFFUSIONS[name]
     path = build_path(diffusion)
-    ask = denoiser(diffusion, Sampling(), careless, condition=None, null=None, clamp=False)
+    ask = denoiser(diffusion, Sampling(), careless, condition=None, null=None, within=None)
     for level in levels(path, 6)[:-1]:
         x = X.double() * path.prior_std
         x0, eps, variance = ask(x, level)
@@ -49,7 +49,7 @@ def test_image_and_noise_make_x_on_every_schedule(name: str) -> None:
 
 def test_only_images_are_clamped() -> None:
     level, diffusion = build_path(Diffusion()).level(900), Diffusion()
-    found = denoiser(diffusion, Sampling(), careless, condition=None, null=None, clamp=False)(X, level)
+    found = denoiser(diffusion, Sampling(), careless, condition=None, null=None, within=None)(X, level)
     expected = denoiser(diffusion, UNCLIPPED, careless, condition=None, null=None)(X, level)
     assert torch.equal(found.x0, expected.x0)
     assert found.x0.abs().max() > 10

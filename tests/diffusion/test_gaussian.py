@@ -291,6 +291,6 @@ def test_every_sampler_draws_the_datas_moments(sampler: Sampler, name: str, gaus
 @pytest.mark.parametrize("spec", [Sampling(steps=20), Sampling(sampler="ddpm", steps=20), Sampling(sampler="dpm++2m", steps=20)])
 def test_samples_do_not_depend_on_what_the_ideal_network_predicts(gaussian: GaussianData, spec: Sampling, prediction: Any) -> None:
     path, diffusion = build_path(Diffusion()), Diffusion(prediction=prediction)
-    ask = denoiser(diffusion, spec, gaussian.network(path, prediction), condition=None, null=None, clamp=False)
+    ask = denoiser(diffusion, spec, gaussian.network(path, prediction), condition=None, null=None, within=None)
     found, expected = (sample(spec, levels(path, 20), each, X, lambda step: X.flip(0)) for each in (ask, gaussian.denoise))
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)

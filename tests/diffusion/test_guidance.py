@@ -202,7 +202,7 @@ def test_rescaling_leaves_what_has_no_deviation_alone() -> None:
 def test_the_denoiser_rescales_in_x0_space_and_derives_the_noise_again(prediction: Any) -> None:
     diffusion, sampling = Diffusion(prediction=prediction), Sampling(guidance_scale=5.0, guidance_rescale=0.7)
     ask = ask_of(Counting(), diffusion)
-    x0, eps, _ = denoiser(diffusion, sampling, Counting(), condition=LABELS, null=NULLS, clamp=False)(X, LEVEL)
+    x0, eps, _ = denoiser(diffusion, sampling, Counting(), condition=LABELS, null=NULLS, within=None)(X, LEVEL)
     conditional, whole = ask(X, LEVEL, LABELS).value, guided(ask, sampling, LABELS, NULLS)(X, LEVEL).output.value
     expected = rescaled(*(to_x0(prediction, each, X, LEVEL) for each in (whole, conditional)), 0.7)
     torch.testing.assert_close(x0, expected)

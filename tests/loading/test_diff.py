@@ -35,7 +35,7 @@ def test_a_change_of_kind_shows_its_fields():
 
 def test_a_piece_that_appears_shows_its_fields():
     changes = diff_experiments(BASE, apply_overrides(BASE, ["evaluation.fid.images=1000"]))
-    assert changes == (Change("evaluation.fid.images", None, 1000),)
+    assert changes == (Change("evaluation.fid.images", None, 1000), Change("evaluation.fid.metrics", None, ["fid"]))
 
 
 def test_how_an_experiment_is_judged_is_no_difference():

@@ -13,18 +13,25 @@ from typing import Any
 import pytest
 import torch
 from support.processes import in_processes
+from support.recorded_run import record, small
+from support.shard_files import write_shards
 from support.tiny_training import tiny_trainer
-from support.together import STEPS, TOGETHER, asked_of_each, evaluate_some, train_some
+from support.together import STEPS, TOGETHER, asked_of_each, evaluate_later, evaluate_some, measure_some, train_some
 
 from ddpm_exp.checkpoints.store import latest, load
 from ddpm_exp.ranks.ranks import SINGLE
+from ddpm_exp.spec.condition import ClassLabels
+from ddpm_exp.spec.data import Shards
 from ddpm_exp.spec.errors import RunError
 from ddpm_exp.training.state import restore
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("checkpoints")
+    made = tmp_path_factory.mktemp("together")
+    pattern = write_shards(made / "shards")
+    record(made / "runs", small(data=Shards(train=pattern, image_size=8), condition=ClassLabels()))
+    return made / "checkpoints"
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +40,14 @@ def both(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def alone() -> dict[str, Any]:
+def alone(folder: Path) -> dict[str, Any]:
     return {
         "whole": train_some(SINGLE, 128),
         "sliced": train_some(SINGLE, 32),
         "importance": train_some(SINGLE, 128, "importance"),
         "evaluated": evaluate_some(SINGLE),
+        "distances": measure_some(SINGLE),
+        "later": evaluate_later(SINGLE, folder.parent / "runs"),
     }
 
 
@@ -73,6 +82,17 @@ def test_evaluation_shared_by_two_processes_is_that_of_one(both: Any, alone: Any
         assert first[part].shape == one[part].shape
         torch.testing.assert_close(torch.from_numpy(first[part]), torch.from_numpy(one[part]), rtol=1e-3, atol=1e-4)
     assert len(both[1]["evaluated"]["drawn"]) < 21, "the second process has drawn its share alone"
+
+
+def test_distances_whose_features_two_processes_extract_are_those_of_one(both: Any, alone: Any) -> None:
+    assert both[0]["distances"] == pytest.approx(alone["distances"], rel=1e-5, abs=1e-6)
+    assert len(alone["distances"]) == 6 and both[1]["distances"] is None
+
+
+def test_a_recorded_run_is_evaluated_by_two_processes_as_by_one(both: Any, alone: Any) -> None:
+    assert len(alone["later"]) == 2 and both[1]["later"] is None
+    for ours, theirs in zip(both[0]["later"], alone["later"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 
 def test_all_processes_leave_an_evaluation_when_one_is_asked_to_stop(both: Any) -> None:

@@ -156,3 +156,19 @@ def test_the_board_prints_a_line_for_each_decision() -> None:
         assert "Faster [red] ink" in text
         assert "val/denoising -0.1 [-0.2, -0.05]" in text
         assert "6/6" in text
+
+
+def test_shares_have_intervals_of_shares_and_a_bad_start_is_no_success() -> None:
+    """Equal shares of 200 had an interval without width; and the larger fall from a worse start was the better arm."""
+    ours = {
+        "samples/class_accuracy": (0.9, 0.9, 0.9),
+        "samples/judged": (200.0,) * 3,
+        "val/denoising_fall_per_epoch": (0.09, 0.091, 0.09),
+    }
+    theirs = {**ours, "val/denoising_fall_per_epoch": (0.014, 0.015, 0.014)}
+    comparison = compare(arm("a", ours), arm("b", theirs))
+    low, high = row(comparison, "samples/class_accuracy").interval or (0.0, 0.0)
+    assert low < -0.02 and high > 0.02
+    assert row(comparison, "val/denoising_fall_per_epoch").favours is None
+    del ours["samples/judged"], theirs["samples/judged"]
+    assert "how many" in row(compare(arm("a", ours), arm("b", theirs)), "samples/class_accuracy").note

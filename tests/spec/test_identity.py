@@ -15,7 +15,7 @@ from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageConditio
 from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder, Shards
 from ddpm_exp.spec.decision import Decision, metric
 from ddpm_exp.spec.diffusion import Diffusion
-from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.evaluation import FD, FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.identity import SCHEMA_VERSION, criteria_hash, flat, science, science_hash
 from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
@@ -58,7 +58,7 @@ EXECUTION = {
 }
 """Every field that is not science; a new one must be added here by a person who thought about it."""
 
-FULL = Experiment().but(evaluation=Evaluation(fid=FID()), training=Training(stop_early=EarlyStopping()))
+FULL = Experiment().but(evaluation=Evaluation(fid=FID(), fd=FD()), training=Training(stop_early=EarlyStopping()))
 STARTS = [
     FULL.but(data=data, condition=condition)
     for data, condition in (
@@ -135,7 +135,7 @@ def test_a_default_changes_only_together_with_the_schema_version():
     images, vectors = (Digits, FashionMNIST, CIFAR10), (Table, Sequences, Points, Gaussians)
     conditions = (ClassLabels, Prompts, ImageCondition, ContinuousValues)
     networks = (UNet, EncoderDecoder, MLP, DiT)
-    pieces = (*images, *vectors, *conditions, *networks, Diffusion, Training, Sampling, Evaluation, FID, EarlyStopping, Phase)
+    pieces = (*images, *vectors, *conditions, *networks, Diffusion, Training, Sampling, Evaluation, FID, FD, EarlyStopping, Phase)
     today = {
         f"{piece.__name__}.{name}": json.loads(json.dumps(field.default))
         for piece in pieces

@@ -12,7 +12,7 @@ from ddpm_exp.spec.data import CIFAR10, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.decision import Decision, metric
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.errors import UserError
-from ddpm_exp.spec.evaluation import FID, Evaluation
+from ddpm_exp.spec.evaluation import FD, FID, Evaluation
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Hardware
 from ddpm_exp.spec.model import MLP, DiT, EncoderDecoder, UNet
@@ -169,6 +169,13 @@ BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         lambda: BASE.but(data=Points(), model=DiT(), evaluation=Evaluation(fid=FID())),
         lambda: BASE.but(evaluation=Evaluation(fid=FID())),
     ),
+    (
+        "evaluation.fd",
+        lambda: BASE.but(data=Table(), model=MLP(), evaluation=Evaluation(fd=FD())),
+        lambda: BASE.but(evaluation=Evaluation(fd=FD(images=3000, metrics=("fd_effnet", "recall")))),
+    ),
+    ("metrics", lambda: FD(metrics=("recall", "recall")), lambda: FD(metrics=("recall",))),
+    ("metrics", lambda: FID(metrics=("kid", "kid")), lambda: FID(metrics=("kid", "fid"))),
     (
         "evaluation.likelihood",
         lambda: BASE.but(diffusion=Diffusion(schedule="vp-linear"), evaluation=Evaluation(likelihood=1)),

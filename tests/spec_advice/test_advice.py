@@ -16,7 +16,7 @@ from ddpm_exp.spec.condition import ClassLabels
 from ddpm_exp.spec.data import CIFAR10, Data, Digits, FashionMNIST, ImageFolder
 from ddpm_exp.spec.decision import Decision, metric
 from ddpm_exp.spec.diffusion import Diffusion
-from ddpm_exp.spec.evaluation import FID
+from ddpm_exp.spec.evaluation import FD, FID
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Hardware
 from ddpm_exp.spec.identity import flat
@@ -153,6 +153,7 @@ CASES: dict[str, tuple[Experiment, str, tuple[str, ...]]] = {
     "condition_dropout": (_conditional(2.0, dropout=0.6), "condition_dropout", ("002",)),
     "unclipped_x0": (_with(CLOTHES, sampling={"clip_x0": False}), "unclipped_x0", ("Saharia et al. 2022",)),
     "rare_evaluation": (_with(CLOTHES, evaluation={"every": "100 epochs"}), "rare_evaluation", ("000", "002", "004")),
+    "small_fd": (_with(CLOTHES, evaluation={"fd": FD(images=2000)}), "small_fd", ("arithmetic", "Heusel et al. 2017")),
     "small_fid": (_with(CLOTHES, evaluation={"fid": FID(images=2000)}), "small_fid", ("001", "Heusel et al. 2017")),
     "single_seed": (CLOTHES.but(decision=_decided((0,), DENOISING)), "single_seed", ("arithmetic",)),
     "unmeasured_point: beyond the end": (

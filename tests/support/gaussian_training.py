@@ -15,7 +15,6 @@ from ddpm_exp.diffusion import draws
 from ddpm_exp.diffusion.levels import Coefficients
 from ddpm_exp.diffusion.objective import Noised, Objective
 from ddpm_exp.diffusion.paths import build_path
-from ddpm_exp.evaluation.drawing import EVALUATION_SEED
 from ddpm_exp.models.build import build_network
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.diffusion import Diffusion
@@ -62,7 +61,7 @@ class Lesson:
         trainer = self._trainer(train)
         assert trainer.ema is not None
         ordinals = torch.arange(len(held_out))
-        noised = trainer.objective.noised(held_out, EVALUATION_SEED, ordinals, prefix="floor/")
+        noised = trainer.objective.noised(held_out, self.seed, ordinals, prefix="floor/")
 
         @torch.no_grad()
         def loss(network: nn.Module) -> float:

@@ -64,7 +64,7 @@ def record(root: Path, experiment: Experiment, *, ema: bool = True, data: bool =
     )
     run = RunDirectory.create(root, "recorded", identity, 0, manifest)
     if data:
-        keep_data(run, splits)
+        keep_data(run, experiment, splits)
     if checkpoint:
         torch.manual_seed(0)
         network = stirred(network_of(experiment, splits.facts), 1)

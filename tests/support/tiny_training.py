@@ -127,6 +127,7 @@ def tiny_artist(**changes: Any) -> Artist:
         "shape": Shape(1, 8, 8),
         "device": CPU,
         "autocast": lambda: autocast(CPU, "fp32"),
+        "seed": 0,
         "batch": 64,
     }
     return Artist(**(fields | changes))

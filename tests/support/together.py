@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from support.tiny_training import TRAINING, Inputs, digits, lively_network, tiny_artist, tiny_trainer
+from support.tiny_training import CPU, TRAINING, Inputs, digits, lively_network, tiny_artist, tiny_trainer
 from torch import Tensor
 
+from ddpm_exp.data.examples import Splits
 from ddpm_exp.evaluation.drawing import Stopped
+from ddpm_exp.evaluation.image_measures import measure, of_fd
 from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.evaluation.validation import validate
 from ddpm_exp.ranks.ranks import Ranks
 from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.ranks.together import StopTogether
 from ddpm_exp.spec.diffusion import Diffusion
-from ddpm_exp.spec.evaluation import Evaluation
+from ddpm_exp.spec.evaluation import FD, Evaluation
 from ddpm_exp.training.trainer import Trainer
+from ddpm_exp.workflow.evaluate import evaluate
+from ddpm_exp.workflow.evaluate_settings import Wanted
 from ddpm_exp.workflow.spread_state import restore_together, save_together
 
 TOGETHER = TRAINING.but(images_per_step=128, gradient_clip=1.0, ema_half_life="128 images")
@@ -62,6 +66,8 @@ def asked_of_each(ranks: Ranks, folder: str) -> dict[str, Any]:
         "importance": train_some(ranks, 64, "importance"),
         "spread": _spread(ranks, Path(folder)),
         "evaluated": evaluate_some(ranks),
+        "distances": measure_some(ranks),
+        "later": evaluate_later(ranks, Path(folder).parent / "runs"),
         "shares": _shares(ranks),
         "stops": _stops(ranks),
         "said": ranks.share({"plan": 3, "weights": torch.arange(4.0)} if ranks.leads else None)["weights"].tolist(),
@@ -110,6 +116,23 @@ def evaluate_some(ranks: Ranks) -> dict[str, Any]:
     except Stopped:
         stopped = True
     return {"values": found.values | bits, "pictures": found.reconstructions.numpy(), "drawn": drawn.numpy(), "stopped": stopped}
+
+
+def measure_some(ranks: Ranks) -> dict[str, float] | None:
+    """Distances of some digits to others in features, extracted in batches that do not come out even; None but in the first."""
+    both = digits()
+    splits = Splits(both.train.take(torch.arange(10)), both.held_out.take(torch.arange(9)), "5" * 16)
+    asked = of_fd(FD(images=7, metrics=("kid_effnet", "precision", "recall")))
+    drawn = both.train.x[20:27] if ranks.leads else None
+    found = measure(asked, drawn, splits, CPU, ranks, together=2)
+    return None if found is None else found.values
+
+
+def evaluate_later(ranks: Ranks, runs: Path) -> list[dict[str, float]] | None:
+    """Values of the one run under `runs`, measured after its training for two numbers of steps; None but in the first process."""
+    (run,) = runs.glob("*/*/*")
+    found = evaluate(run, Wanted(n=9, steps=(1, 2), metrics=("kid_effnet", "recall")), ranks=ranks)
+    return None if found is None else [row.values for row in found.rows]
 
 
 def _whole(trainer: Trainer) -> Any:

@@ -33,6 +33,9 @@ EVERY = 'evaluation = evaluation.but(every="2 steps")'
         ((5, 4, 6, 3.9, 6, 6), "lower", Early(50, 30, 3.9)),
         ((1, 2, 3, 3, 3), "higher", Early(40, 20, 3)),
         ((1, 2, float("nan"), float("nan"), 3), "higher", Early(30, 10, 2)),
+        ((float("nan"), 5, 4, 4, 4), "lower", Early(40, 20, 4)),
+        ((float("inf"), 5, 4, 3, 2), "lower", None),
+        ((float("nan"),) * 5, "lower", None),
     ],
 )
 def test_a_series_ends_where_its_best_value_is_as_old_as_the_patience(values, better, expected) -> None:

@@ -64,7 +64,7 @@ def test_diffusers_pipelines_draw_the_samples_that_we_draw(tmp_path: Path, name:
         output_type="np",
     ).images
     start = torch.randn(2, *run.facts.shape, generator=torch.Generator().manual_seed(3))
-    denoise = run._artist(None).denoise(run.network, None, 2)
+    denoise = run.artist(None, 0).denoise(run.network, None, 2)
     with torch.no_grad():
         ours = sample(run.sampling, levels(run.path, 5), denoise, start, lambda step: torch.zeros_like(start))
     assert np.abs((ours / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy() - theirs).max() < 1e-4

@@ -20,7 +20,7 @@ def test_a_run_measures_fid_with_as_many_images_at_once_as_were_planned(folder: 
     weights = write_random_inception(folder / "inception.pth")
     overrides = ["data.subset=8", "evaluation.fid.images=6", f"evaluation.fid.weights={weights}"]
     loaded = load_experiment("experiments/adr_0001.py", overrides)
-    monkeypatch.setattr("ddpm_exp.workflow.finish.fid_batch", lambda *_: 4)  # this machine has room for more
+    monkeypatch.setattr("ddpm_exp.workflow.measure_images.fid_batch", lambda *_: 4)  # this machine has room for more
     seen: list[int] = []
 
     def watch(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
@@ -34,7 +34,7 @@ def test_a_run_measures_fid_with_as_many_images_at_once_as_were_planned(folder: 
     finally:
         hook.remove()
     assert done.state == "finished"
-    assert seen == [3, 3, 4, 4], "6 drawn and 8 real ones, in equal parts of at most 4"
+    assert seen == [4, 4, 3, 3], "8 real ones and 6 drawn, in equal parts of at most 4"
     metrics = RunDirectory.open(done.run).metrics
     found = {name: metrics.series(f"samples/{name}")[-1][1] for name in ("fid", "fid_generated", "fid_reals")}
     assert found["fid"] > 0 and (found["fid_generated"], found["fid_reals"]) == (6, 8)

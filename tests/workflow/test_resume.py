@@ -177,3 +177,14 @@ def test_a_run_without_a_checkpoint_starts_over_and_keeps_its_old_lines(folder: 
     assert done.run == stopped.run
     assert rows(done.run) == rows(undisturbed)
     assert list(done.run.glob("metrics.tail-*.jsonl"))
+
+
+def test_a_run_evaluated_with_the_noise_of_all_seeds_is_not_resumed_with_that_of_its_own(folder: Path) -> None:
+    stopped = _run(max_hours=0.0)
+    file = stopped.run / "manifest.json"
+    known = json.loads(file.read_text())
+    assert known.pop("evaluation_noise") == "per-seed"
+    file.write_text(json.dumps(known))
+    with pytest.raises(UserError, match="evaluations of every seed had the same noise") as error:
+        _run()
+    assert error.value.fix == "start it anew with --fresh"

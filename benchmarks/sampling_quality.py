@@ -1,0 +1,346 @@
+"""How good are samples, by sampler, grid and network calls, ours beside diffusers' schedulers on the same weights?
+
+    python benchmarks/sampling_quality.py --data data/cifar10-jpeg --out benchmarks/results/sampling_quality.json
+
+Trains DDPM's U-Net (35.7 M, unconditional) on the CIFAR-10 shards, 512,000 images, once for each of the named weights, and draws n
+samples in each way. FD: Frechet distance of EfficientNet-Lite0's features to the 10,000 test images, by torch-fidelity (no FID).
+noise_left: share of the samples that have noise where real images have next to none (0.5 % of real images have).
+
+diffusers' schedulers ask the same network: the exported UNet2DModel is compared with it first, then our captured copy answers for
+both, as it is faster. They are as they come, but for the schedule and the prediction; `grid` is their `timestep_spacing`.
+Cases of the weights that are named replace those in --out; a file of another device, torch or n is refused. --seconds bounds the
+drawing: what is not reached is named under "left_out".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import ddpm_exp
+from ddpm_exp.data import load as load_data
+from ddpm_exp.data.pixels import to_model_range, to_uint8
+from ddpm_exp.diffusion import calibration, draws
+from ddpm_exp.evaluation.extractors import efficientnet
+from ddpm_exp.evaluation.fidelity import FeatureSet, frechet
+from ddpm_exp.evaluation.image_features import Extraction
+from ddpm_exp.evaluation.noise_left import NoiseScale, fit_noise_scale
+from ddpm_exp.evaluation.pictures import grid as grid_png
+from ddpm_exp.evaluation.room import Room
+from ddpm_exp.ranks.ranks import SINGLE
+from ddpm_exp.spec.sampling import Sampling
+from ddpm_exp.workflow.loaded_run import LoadedRun
+
+TWICE = ("heun", "edm-stochastic")
+"""Samplers that ask the network twice in each step but the last."""
+
+DIFFUSERS = {
+    "DDPM": "ddpm",
+    "DDIM": "ddim",
+    "EulerDiscrete": "euler",
+    "HeunDiscrete": "heun",
+    "DPMSolverMultistep": "dpm++2m",
+    "UniPCMultistep": "unipc",
+}
+"""Scheduler to our name of the sampler."""
+
+EXPERIMENT = '''from ddpm_exp import Diffusion, Evaluation, Experiment, Shards, Tracking, Training, UNet, Unconditional
+
+class Reference(Experiment):
+    """DDPM's U-Net, {weights}."""
+    data = Shards(train="{data}/train-{{00000..00004}}.tar.gz", held_out="{data}/test-00000.tar.gz", flip=True)
+    condition = Unconditional()
+    diffusion = Diffusion(schedule="{schedule}", prediction="{prediction}")
+    model = UNet({network})
+    training = Training(images_per_step=128, learning_rate=2e-4, warmup="{warmup} images", duration="{images} images",
+                        ema_half_life="100000 images", precision="{precision}", checkpoint_every="{images} images")
+    evaluation = Evaluation(every="{images} images", samples=64)
+    tracking = Tracking(wandb="off")
+'''
+SMALL = (
+    "base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), groups=8, time_embedding=64, dropout=0.0"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of drawing."""
+
+    implementation: str
+    sampler: str
+    calls: int
+    grid: str
+    variant: str | None = None
+    """How it differs from the product as it is; None: not."""
+
+    @property
+    def steps(self) -> int:
+        """Steps that ask the network at most `calls` times."""
+        return (self.calls + 1) // 2 if self.sampler in TWICE else self.calls
+
+
+def cases(weights: str) -> Iterator[Case]:
+    """The most telling first: the time may not suffice for all."""
+    ours, theirs = ("ddim", "dpm++2m", "unipc", "dpm++3m-sde", "ddpm", "heun", "edm-stochastic", "euler"), tuple(DIFFUSERS)
+    first = weights == "eps-linear"
+    for calls in (50, 25, 10) if first else (50, 20):
+        for name in ours:
+            yield Case("ddpm-exp", name, calls, "trailing")
+        for name in theirs:
+            yield Case("diffusers", name, calls, "leading" if name in ("DDPM", "DDIM") else "linspace")
+        if calls == 50:
+            yield Case("ddpm-exp", "ddim", 50, "trailing", "not calibrated")
+            for name in ("ddim", "dpm++2m", "dpm++3m-sde") if first else ():
+                for grid in ("leading", "karras", "quadratic", "linspace"):
+                    yield Case("ddpm-exp", name, 50, grid)
+            for least in (5.0, 10.0) if first else ():
+                for name in ("ddim", "dpm++2m", "ddpm"):
+                    yield Case("ddpm-exp", name, 50, "trailing", f"calibrated from sigma / alpha {least:g}")
+        if calls == 25:
+            for name in ("dpm++2m", "unipc"):
+                for grid in ("karras", "linspace"):
+                    yield Case("ddpm-exp", name, 25, grid)
+    for calls in (100, 250) if first else ():
+        for name in ("DDPM", "DDIM"):
+            yield Case("diffusers", name, calls, "leading")
+        for name in ("ddpm", "ddim", "dpm++3m-sde"):
+            yield Case("ddpm-exp", name, calls, "trailing")
+        yield Case("ddpm-exp", "ddim", calls, "leading")
+
+
+def train(weights: str, given: argparse.Namespace, folder: Path) -> LoadedRun:
+    """The reference, by the product's own command."""
+    prediction, schedule = weights.split("-")
+    network = SMALL if given.small else "dropout=0.0"
+    text = EXPERIMENT.format(
+        weights=weights,
+        data=given.data.resolve(),
+        schedule=schedule,
+        prediction=prediction,
+        images=given.images,
+        warmup=given.images // 8,
+        network=network,
+        precision="fp32" if given.small else "bf16",
+    )
+    (folder / "reference.py").write_text(text)
+    command = [sys.executable, "-m", "ddpm_exp.cli", "run", "reference.py", "--seed", "0"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return ddpm_exp.load(next(folder.glob("runs/*/*/*/manifest.json")).parent)
+
+
+class Drawer:
+    """Draws from one reference, in our way and in diffusers'."""
+
+    def __init__(self, run: LoadedRun, n: int, batch: int) -> None:
+        self.run, self.n, self.batch = run, n, batch
+        self.network = run.artist(None, 0).fast(run.network)
+        self.asking = run.artist(None, 0).asking(self.network)
+
+    @torch.no_grad()
+    def draw(self, case: Case) -> Tensor:
+        """uint8 [n, 3, 32, 32] on the CPU."""
+        parts = [torch.arange(first, min(first + self.batch, self.n)) for first in range(0, self.n, self.batch)]
+        way = self._ours(case) if case.implementation == "ddpm-exp" else self._theirs(case)
+        return to_uint8(torch.cat([way(part).cpu() for part in parts]))
+
+    def _ours(self, case: Case) -> Callable[[Tensor], Tensor]:
+        calibrated = case.variant != "not calibrated"
+        artist = self.run.artist(Sampling(sampler=case.sampler, steps=case.steps, grid=case.grid, calibrate=calibrated), 0)  # type: ignore[arg-type]
+        before = calibration.LEAST_RATIO
+        if case.variant is not None and calibrated:
+            calibration.LEAST_RATIO = float(case.variant.rsplit(" ", 1)[1])
+        ready = artist.ready(self.network)
+
+        def drawn(part: Tensor) -> Tensor:
+            return artist.draw_batch(ready, None, part, 0)
+
+        if case.variant is None:
+            return drawn
+        return _then(drawn, lambda last: setattr(calibration, "LEAST_RATIO", before) if last else None, self.n)
+
+    def _theirs(self, case: Case) -> Callable[[Tensor], Tensor]:
+        import diffusers
+
+        diffusion = self.run.experiment.diffusion
+        scheduler = getattr(diffusers, f"{case.sampler}Scheduler")(
+            num_train_timesteps=diffusion.timesteps,
+            beta_start=diffusion.beta_start,
+            beta_end=diffusion.beta_end,
+            beta_schedule="linear" if diffusion.schedule == "linear" else "squaredcos_cap_v2",
+            prediction_type={"eps": "epsilon", "v": "v_prediction"}[diffusion.prediction],
+            timestep_spacing=case.grid,
+        )
+
+        def drawn(part: Tensor) -> Tensor:
+            where = self.run.device
+            scheduler.set_timesteps((case.calls + 1) // 2 if case.sampler == "HeunDiscrete" else case.calls, device=where)
+            x = draws.normal(0, "sample/start", part.to(where), self.run.facts.shape) * scheduler.init_noise_sigma
+            generator = torch.Generator(where).manual_seed(int(part[0]))
+            noisy = {"generator": generator} if case.sampler in ("DDPM", "DDIM") else {}
+            for t in scheduler.timesteps:
+                seen = scheduler.scale_model_input(x, t)
+                said = self.asking(seen, t.to(where, torch.float32).expand(len(seen)), None)
+                x = scheduler.step(said, t, x, **noisy).prev_sample
+            return x.float()
+
+        return drawn
+
+
+def _then(way: Callable[[Tensor], Tensor], after: Callable[[bool], None], n: int) -> Callable[[Tensor], Tensor]:
+    """`way`, with `after` told after each part whether it was the last."""
+
+    def both(part: Tensor) -> Tensor:
+        found = way(part)
+        after(int(part[-1]) == n - 1)
+        return found
+
+    return both
+
+
+def exported_difference(run: LoadedRun, folder: Path) -> float:
+    """Largest difference of diffusers' UNet2DModel with the exported weights from our network in fp32, relative to the largest
+    output."""
+    from diffusers import UNet2DModel
+
+    subprocess.run(
+        [sys.executable, "-m", "ddpm_exp.cli", "export", str(run.directory), "--to", "diffusers", str(folder)],
+        check=True,
+        capture_output=True,
+    )
+    theirs = UNet2DModel.from_pretrained(folder / "unet").to(run.device).eval()
+    x = draws.normal(1, "compared", torch.arange(8, device=run.device), run.facts.shape)
+    t = torch.linspace(0, 999, 8, device=run.device).round()
+    with torch.no_grad():
+        ours, others = run.network(x, t, None), theirs(x, t).sample
+    return float((ours - others).abs().max() / others.abs().max())
+
+
+@dataclass
+class Judge:
+    """Distances to the test images, computed beside the drawing."""
+
+    extraction: Extraction
+    reals: FeatureSet
+    noise: NoiseScale
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(6))
+
+    def of(self, images: Tensor) -> Future[tuple[float, float]]:
+        """FD and the share with noise left of uint8 images."""
+        features = self.features(images)
+        return self.pool.submit(lambda: (frechet(FeatureSet(features), self.reals), self._noisy(images)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """float32 [N, 1280]."""
+        (found,) = self.extraction.features(images).values()
+        return found
+
+    def _noisy(self, images: Tensor) -> float:
+        return self.noise.share_with_noise(to_model_range(images[:500]))
+
+
+def main() -> None:
+    """Train, draw, measure, write after each case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", nargs="+", default=["eps-linear", "eps-cosine", "v-cosine"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--n", type=int, default=3000)
+    parser.add_argument("--images", type=int, default=512_000)
+    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--small", action="store_true", help="a dry run: a network of 0.1 M in fp32, 100 test images")
+    given = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(len(given.weights)) as pool:
+        folders = {name: Path(place, name) for name in given.weights}
+        for folder in folders.values():
+            folder.mkdir()
+        runs = dict(zip(folders, pool.map(lambda name: train(name, given, folders[name]), folders), strict=True))
+        measure(runs, folders, given, began)
+
+
+def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argparse.Namespace, began: float) -> None:
+    """All cases of all weights."""
+    first = next(iter(runs.values()))
+    splits = load_data(first.experiment.data, first.experiment.condition)
+    extraction = Extraction(efficientnet("--out"), ("1280",), first.device, SINGLE, Room(), 500)
+    noise = fit_noise_scale(splits.train.batch(slice(0, 2000)).x0, splits.held_out.batch(slice(0, 2000)).x0)
+    judge = Judge(extraction, FeatureSet(torch.zeros(2, 2)), noise)
+    judge.reals = FeatureSet(judge.features(splits.held_out.x[:100] if given.small else splits.held_out.x))
+    _ = judge.reals.statistics
+    record = _record(given, first, judge, splits.train.x)
+    waiting: list[tuple[dict[str, Any], Future[tuple[float, float]]]] = []
+    for weights, run in runs.items():
+        record["exported_differs_by"] = record.get("exported_differs_by", {}) | {
+            weights: exported_difference(run, folders[weights] / "exported")
+        }
+        drawer, default = Drawer(run, given.n, given.batch), Sampling()
+        for case in cases(weights):
+            if time.monotonic() - began > given.seconds:
+                record["left_out"].append(f"{weights}: {case}")
+                continue
+            started = time.monotonic()
+            images = drawer.draw(case)
+            row = {"weights": weights, "implementation": case.implementation, "sampler": case.sampler, "grid": case.grid}
+            row |= {"calls": case.calls, "variant": case.variant}
+            is_default = (case.sampler, case.steps, case.grid) == (default.sampler, default.steps, default.grid)
+            row["default"] = case.implementation == "ddpm-exp" and case.variant is None and is_default
+            row["seconds"] = round(time.monotonic() - started, 2)
+            waiting.append((row, judge.of(images)))
+            if given.pictures and case.calls in (25, 50):
+                _picture(given.pictures, weights, case, images)
+            _write(given.out, record, waiting)
+    for _, future in waiting:
+        future.result()
+    _write(given.out, record, waiting)
+
+
+def _record(given: argparse.Namespace, run: LoadedRun, judge: Judge, train_images: Tensor) -> dict[str, Any]:
+    where = run.device
+    name = torch.cuda.get_device_name() if where.type == "cuda" else "cpu"
+    head = {"device": name, "torch": torch.__version__, "n": given.n, "images": given.images}
+    chosen = torch.randperm(len(train_images), generator=torch.Generator().manual_seed(0))[: given.n]
+    floor = judge.of(train_images[chosen]).result()
+    kept: list[dict[str, Any]] = []
+    if given.out.exists():
+        before = json.loads(given.out.read_text())
+        if any(before[key] != value for key, value in head.items()):
+            sys.exit(f"{given.out} is of another device, torch, n or training: name another file")
+        kept = [row for row in before["cases"] if row["weights"] not in given.weights]
+    return head | {"floor": floor[0], "floor_noise_left": floor[1], "cases": kept, "left_out": []}
+
+
+def _write(out: Path, record: dict[str, Any], waiting: list[tuple[dict[str, Any], Future[tuple[float, float]]]]) -> None:
+    done = [row | dict(zip(("fd", "noise_left"), future.result(), strict=True)) for row, future in waiting if future.done()]
+    for row, future in [pair for pair in waiting if pair[1].done()]:
+        print(json.dumps(done[[pair[0] for pair in waiting if pair[1].done()].index(row)]), flush=True)
+        waiting.remove((row, future))
+    record["cases"] += done
+    out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _picture(folder: Path, weights: str, case: Case, images: Tensor) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    words = (weights, case.implementation, case.sampler.replace("+", "p"), case.calls, case.grid, case.variant or "")
+    name = "_".join(str(word).replace(" ", "-").replace("/", "by") for word in words if word)
+    rows = to_model_range(images[:36]).reshape(3, 12, *images.shape[1:])
+    (folder / f"{name}.png").write_bytes(grid_png(rows, [], ""))
+
+
+if __name__ == "__main__":
+    main()
