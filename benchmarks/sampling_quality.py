@@ -2,9 +2,10 @@
 
     python benchmarks/sampling_quality.py --data data/cifar10-jpeg --out benchmarks/results/sampling_quality.json
 
-Trains DDPM's U-Net (35.7 M, unconditional) on the CIFAR-10 shards, 512,000 images, once for each of the named weights, and draws n
-samples in each way. FD: Frechet distance of EfficientNet-Lite0's features to the 10,000 test images, by torch-fidelity (no FID).
-noise_left: share of the samples that have noise where real images have next to none (0.5 % of real images have).
+Trains DDPM's U-Net (unconditional; 35.7 M for eps-linear, half its channels for the others) on the CIFAR-10 shards, 512,000 images,
+once for each of the named weights, and draws n samples in each way. FD: Frechet distance of EfficientNet-Lite0's features to the
+10,000 test images, by torch-fidelity (no FID). noise_left: share of the samples that have noise where real images have next to none
+(0.5 % of real images have). least_ratio: sigma / alpha from which predictions of x0 are calibrated (docs/sampling.md).
 
 diffusers' schedulers ask the same network: the exported UNet2DModel is compared with it first, then our captured copy answers for
 both, as it is faster. They are as they come, but for the schedule and the prediction; `grid` is their `timestep_spacing`.
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ import ddpm_exp
 from ddpm_exp.data import load as load_data
 from ddpm_exp.data.pixels import to_model_range, to_uint8
 from ddpm_exp.diffusion import calibration, draws
+from ddpm_exp.diffusion.grids import levels
+from ddpm_exp.diffusion.levels import Level
+from ddpm_exp.diffusion.samplers import sample
+from ddpm_exp.diffusion.step import Estimate
+from ddpm_exp.evaluation.drawing import Ready
 from ddpm_exp.evaluation.extractors import efficientnet
 from ddpm_exp.evaluation.fidelity import FeatureSet, frechet
 from ddpm_exp.evaluation.image_features import Extraction
@@ -42,6 +48,11 @@ from ddpm_exp.evaluation.room import Room
 from ddpm_exp.ranks.ranks import SINGLE
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.workflow.loaded_run import LoadedRun
+
+FIRST = "eps-linear"
+"""The weights that most cases are about, of DDPM's network in full; the others' has 64 channels instead of 128."""
+
+OURS = ("ddim", "dpm++2m", "unipc", "dpm++3m-sde", "ddpm", "heun", "edm-stochastic", "euler")
 
 TWICE = ("heun", "edm-stochastic")
 """Samplers that ask the network twice in each step but the last."""
@@ -82,8 +93,11 @@ class Case:
     sampler: str
     calls: int
     grid: str
-    variant: str | None = None
-    """How it differs from the product as it is; None: not."""
+    least_ratio: float | None = None
+    """Ours: sigma / alpha from which predictions are calibrated; None: nowhere."""
+
+    eps_kept: bool = False
+    """Ours: the noise is not derived again from a clipped x0."""
 
     @property
     def steps(self) -> int:
@@ -91,39 +105,42 @@ class Case:
         return (self.calls + 1) // 2 if self.sampler in TWICE else self.calls
 
 
-def cases(weights: str) -> Iterator[Case]:
-    """The most telling first: the time may not suffice for all."""
-    ours, theirs = ("ddim", "dpm++2m", "unipc", "dpm++3m-sde", "ddpm", "heun", "edm-stochastic", "euler"), tuple(DIFFUSERS)
-    first = weights == "eps-linear"
-    for calls in (50, 25, 10) if first else (50, 20):
-        for name in ours:
-            yield Case("ddpm-exp", name, calls, "trailing")
-        for name in theirs:
-            yield Case("diffusers", name, calls, "leading" if name in ("DDPM", "DDIM") else "linspace")
-        if calls == 50:
-            yield Case("ddpm-exp", "ddim", 50, "trailing", "not calibrated")
-            for name in ("ddim", "dpm++2m", "dpm++3m-sde") if first else ():
-                for grid in ("leading", "karras", "quadratic", "linspace"):
-                    yield Case("ddpm-exp", name, 50, grid)
-            for least in (5.0, 10.0) if first else ():
-                for name in ("ddim", "dpm++2m", "ddpm"):
-                    yield Case("ddpm-exp", name, 50, "trailing", f"calibrated from sigma / alpha {least:g}")
-        if calls == 25:
-            for name in ("dpm++2m", "unipc"):
-                for grid in ("karras", "linspace"):
-                    yield Case("ddpm-exp", name, 25, grid)
-    for calls in (100, 250) if first else ():
-        for name in ("DDPM", "DDIM"):
-            yield Case("diffusers", name, calls, "leading")
-        for name in ("ddpm", "ddim", "dpm++3m-sde"):
-            yield Case("ddpm-exp", name, calls, "trailing")
-        yield Case("ddpm-exp", "ddim", calls, "leading")
+def cases(weights: str) -> Iterator[list[Case]]:
+    """In two parts, the most telling first: the time may not suffice for all."""
+    first = weights == FIRST
+    chosen = calibration.LEAST_RATIO
+    core = [_ours("ddim", 50), _ours("dpm++2m", 25), _ours("ddpm", 50), _ours("dpm++3m-sde", 50)]
+    yield [
+        *(replace(case, least_ratio=least) for least in (3.0, 5.0, 10.0, 20.0) for case in core[: None if first else 1]),
+        *(replace(case, least_ratio=None) for case in core),
+        *(_ours(name, calls) for calls in ((50, 25, 10) if first else (50, 10)) for name in OURS),
+        *(_theirs(name, calls) for calls in ((50, 25, 10) if first else (50, 10)) for name in DIFFUSERS),
+        *(Case("ddpm-exp", "ddim", 50, grid, chosen) for grid in ("leading", "linspace", "karras")),
+        *(Case("ddpm-exp", "ddim", 50, grid, chosen, eps_kept=True) for grid in ("leading", "trailing")),
+    ]
+    if first:
+        yield [
+            *(Case("ddpm-exp", name, 25, "karras", chosen) for name in ("dpm++2m", "unipc", "dpm++3m-sde")),
+            Case("ddpm-exp", "dpm++3m-sde", 50, "karras", chosen),
+            *(case for calls in (100, 250) for case in (_ours("ddpm", calls), _theirs("DDPM", calls))),
+            *(case for calls in (100, 250) for case in (_ours("ddim", calls), _theirs("DDIM", calls), _ours("dpm++3m-sde", calls))),
+        ]
+    else:
+        yield [Case("ddpm-exp", name, 20, "trailing", chosen) for name in OURS]
+
+
+def _ours(sampler: str, calls: int) -> Case:
+    return Case("ddpm-exp", sampler, calls, "trailing", calibration.LEAST_RATIO)
+
+
+def _theirs(scheduler: str, calls: int) -> Case:
+    return Case("diffusers", scheduler, calls, "leading" if scheduler in ("DDPM", "DDIM") else "linspace")
 
 
 def train(weights: str, given: argparse.Namespace, folder: Path) -> LoadedRun:
     """The reference, by the product's own command."""
     prediction, schedule = weights.split("-")
-    network = SMALL if given.small else "dropout=0.0"
+    network = SMALL if given.small else "dropout=0.0" if weights == FIRST else "base_channels=64, dropout=0.0"
     text = EXPERIMENT.format(
         weights=weights,
         data=given.data.resolve(),
@@ -148,29 +165,49 @@ class Drawer:
     def __init__(self, run: LoadedRun, n: int, batch: int) -> None:
         self.run, self.n, self.batch = run, n, batch
         self.network = run.artist(None, 0).fast(run.network)
+        self.made_ready: dict[float | None, Ready] = {}
         self.asking = run.artist(None, 0).asking(self.network)
 
     @torch.no_grad()
     def draw(self, case: Case) -> Tensor:
         """uint8 [n, 3, 32, 32] on the CPU."""
         parts = [torch.arange(first, min(first + self.batch, self.n)) for first in range(0, self.n, self.batch)]
+        before, calibration.LEAST_RATIO = calibration.LEAST_RATIO, case.least_ratio or calibration.LEAST_RATIO
         way = self._ours(case) if case.implementation == "ddpm-exp" else self._theirs(case)
-        return to_uint8(torch.cat([way(part).cpu() for part in parts]))
+        drawn = torch.cat([way(part).cpu() for part in parts])
+        calibration.LEAST_RATIO = before
+        return to_uint8(drawn.nan_to_num(0.0, 0.0, 0.0))
 
     def _ours(self, case: Case) -> Callable[[Tensor], Tensor]:
-        calibrated = case.variant != "not calibrated"
-        artist = self.run.artist(Sampling(sampler=case.sampler, steps=case.steps, grid=case.grid, calibrate=calibrated), 0)  # type: ignore[arg-type]
-        before = calibration.LEAST_RATIO
-        if case.variant is not None and calibrated:
-            calibration.LEAST_RATIO = float(case.variant.rsplit(" ", 1)[1])
-        ready = artist.ready(self.network)
+        sampling = Sampling(
+            sampler=case.sampler,  # type: ignore[arg-type]
+            steps=case.steps,
+            grid=case.grid,  # type: ignore[arg-type]
+            calibrate=case.least_ratio is not None,
+            clip_x0=not case.eps_kept,
+        )
+        artist = self.run.artist(sampling, 0)
+        if case.least_ratio not in self.made_ready:
+            self.made_ready[case.least_ratio] = artist.ready(self.network)
+        ready = self.made_ready[case.least_ratio]
+        if not case.eps_kept:
+            return lambda part: artist.draw_batch(ready, None, part, 0)
 
         def drawn(part: Tensor) -> Tensor:
-            return artist.draw_batch(ready, None, part, 0)
+            ordinals = part.to(self.run.device)
+            denoise = artist.denoise(ready, None, len(part))
 
-        if case.variant is None:
-            return drawn
-        return _then(drawn, lambda last: setattr(calibration, "LEAST_RATIO", before) if last else None, self.n)
+            def clipped(x: Tensor, level: Level) -> Estimate:
+                found = denoise(x, level)
+                return found._replace(x0=found.x0.clamp(-1.0, 1.0))
+
+            def noise(step: int) -> Tensor:
+                return draws.normal(0, f"sample/step {step}", ordinals, artist.shape)
+
+            start = artist.path.prior_std * draws.normal(0, "sample/start", ordinals, artist.shape)
+            return sample(sampling, levels(artist.path, sampling.steps, sampling.grid), clipped, start, noise)
+
+        return drawn
 
     def _theirs(self, case: Case) -> Callable[[Tensor], Tensor]:
         import diffusers
@@ -198,17 +235,6 @@ class Drawer:
             return x.float()
 
         return drawn
-
-
-def _then(way: Callable[[Tensor], Tensor], after: Callable[[bool], None], n: int) -> Callable[[Tensor], Tensor]:
-    """`way`, with `after` told after each part whether it was the last."""
-
-    def both(part: Tensor) -> Tensor:
-        found = way(part)
-        after(int(part[-1]) == n - 1)
-        return found
-
-    return both
 
 
 def exported_difference(run: LoadedRun, folder: Path) -> float:
@@ -285,21 +311,22 @@ def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argpars
     _ = judge.reals.statistics
     record = _record(given, first, judge, splits.train.x)
     waiting: list[tuple[dict[str, Any], Future[tuple[float, float]]]] = []
+    drawers = {}
     for weights, run in runs.items():
-        record["exported_differs_by"] = record.get("exported_differs_by", {}) | {
-            weights: exported_difference(run, folders[weights] / "exported")
-        }
-        drawer, default = Drawer(run, given.n, given.batch), Sampling()
-        for case in cases(weights):
+        record["exported_differs_by"][weights] = exported_difference(run, folders[weights] / "exported")
+        drawers[weights] = Drawer(run, given.n, given.batch)
+    done: set[tuple[str, Case]] = set()
+    for part in zip(*(cases(weights) for weights in runs), strict=True):
+        for weights, case in [(weights, case) for weights, some in zip(runs, part, strict=True) for case in some]:
+            if (weights, case) in done:
+                continue
+            done.add((weights, case))
             if time.monotonic() - began > given.seconds:
                 record["left_out"].append(f"{weights}: {case}")
                 continue
             started = time.monotonic()
-            images = drawer.draw(case)
-            row = {"weights": weights, "implementation": case.implementation, "sampler": case.sampler, "grid": case.grid}
-            row |= {"calls": case.calls, "variant": case.variant}
-            is_default = (case.sampler, case.steps, case.grid) == (default.sampler, default.steps, default.grid)
-            row["default"] = case.implementation == "ddpm-exp" and case.variant is None and is_default
+            images = drawers[weights].draw(case)
+            row = {"weights": weights} | asdict(case)
             row["seconds"] = round(time.monotonic() - started, 2)
             waiting.append((row, judge.of(images)))
             if given.pictures and case.calls in (25, 50):
@@ -322,22 +349,25 @@ def _record(given: argparse.Namespace, run: LoadedRun, judge: Judge, train_image
         if any(before[key] != value for key, value in head.items()):
             sys.exit(f"{given.out} is of another device, torch, n or training: name another file")
         kept = [row for row in before["cases"] if row["weights"] not in given.weights]
-    return head | {"floor": floor[0], "floor_noise_left": floor[1], "cases": kept, "left_out": []}
+    return head | {"floor": floor[0], "floor_noise_left": floor[1], "exported_differs_by": {}, "cases": kept, "left_out": []}
 
 
 def _write(out: Path, record: dict[str, Any], waiting: list[tuple[dict[str, Any], Future[tuple[float, float]]]]) -> None:
-    done = [row | dict(zip(("fd", "noise_left"), future.result(), strict=True)) for row, future in waiting if future.done()]
+    default = Sampling()
     for row, future in [pair for pair in waiting if pair[1].done()]:
-        print(json.dumps(done[[pair[0] for pair in waiting if pair[1].done()].index(row)]), flush=True)
+        row |= dict(zip(("fd", "noise_left"), future.result(), strict=True))
+        drawn_as = (row["sampler"], row["calls"], row["grid"], row["least_ratio"], row["eps_kept"])
+        row["default"] = drawn_as == (default.sampler, default.steps, default.grid, calibration.LEAST_RATIO, False)
+        print(json.dumps(row), flush=True)
+        record["cases"].append(row)
         waiting.remove((row, future))
-    record["cases"] += done
     out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _picture(folder: Path, weights: str, case: Case, images: Tensor) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    words = (weights, case.implementation, case.sampler.replace("+", "p"), case.calls, case.grid, case.variant or "")
-    name = "_".join(str(word).replace(" ", "-").replace("/", "by") for word in words if word)
+    words = (weights, case.implementation, case.sampler.replace("+", "p"), case.calls, case.grid, case.least_ratio)
+    name = "_".join(f"{word:g}" if isinstance(word, float) else str(word) for word in words) + ("_kept" if case.eps_kept else "")
     rows = to_model_range(images[:36]).reshape(3, 12, *images.shape[1:])
     (folder / f"{name}.png").write_bytes(grid_png(rows, [], ""))
 

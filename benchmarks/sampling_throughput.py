@@ -31,10 +31,10 @@ def ours(batch: int, heads: int, precision: str, fused: bool) -> tuple[dict[str,
         "sampling.sampler=ddim",
     ]
     ready, made = runtime([*overrides, f"sampling.steps={STEPS}", "training.images_per_step=8"])
-    network = made.artist.fast(made.averaged().eval())
+    ready = made.artist.ready(made.averaged().eval())
     numbers = torch.arange(batch)
     case = {"trainer": "ddpm-exp", "variant": "fused" if fused else "op by op", "precision": ready.plan.precision}
-    return case, lambda: made.artist.draw_batch(network, None, numbers, 0)
+    return case, lambda: made.artist.draw_batch(ready, None, numbers, 0)
 
 
 def diffusers(batch: int, heads: int, precision: str) -> tuple[dict[str, Any], Callable[[], object]]:

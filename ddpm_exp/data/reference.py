@@ -31,8 +31,8 @@ class Reference:
     value a coordinate."""
 
     low: Tensor
-    """float32, of a shape that broadcasts to examples: the smallest value of all training examples, per feature of a table, per channel
-    of sequences and clouds. Images: -1."""
+    """float32, of a shape that broadcasts to examples: the smallest value of all training examples, per feature of a table, per
+    channel of sequences and clouds. Images: -1."""
 
     high: Tensor
     """The largest, likewise."""

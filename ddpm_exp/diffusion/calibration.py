@@ -12,6 +12,7 @@ frequency (see `bands`): a network knows the large shapes at a noise in which it
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,8 @@ from ddpm_exp.diffusion.paths import Path
 from ddpm_exp.diffusion.predictions import full_precision, to_x0
 from ddpm_exp.diffusion.step import ratio
 from ddpm_exp.spec.diffusion import Diffusion
+
+Each = Callable[[Callable[[slice], Tensor]], list[Tensor]]
 
 LEAST_RATIO = 3.0
 """sigma / alpha below which estimates are left as the network gives them."""
@@ -73,11 +76,13 @@ class Calibration:
 
 @torch.no_grad()
 def calibrate(
-    diffusion: Diffusion, path: Path, network: Network, x0: Tensor, condition: Condition, mean: Tensor, bands: Bands, *, batch: int
+    diffusion: Diffusion, path: Path, network: Network, x0: Tensor, condition: Condition, mean: Tensor, bands: Bands, each: Each
 ) -> Calibration | None:
-    """Measure what `network` says of the real examples `x0` [N, *shape], `batch` at a time, each told its own `condition`.
+    """Measure what `network` says of the real examples `x0` [N, *shape], each told its own `condition`.
 
-    At levels from the path's noisiest to `LEAST_RATIO`; None where the path is nowhere as noisy. The noise is always the same."""
+    At levels from the path's noisiest to `LEAST_RATIO`; None where the path is nowhere as noisy. The noise is always the same.
+    `each` calls what it is given with slices that cover the N examples, and returns the results.
+    """
     noisiest = path.level(path.last)
     low, high = -2.0 * math.log(min(ratio(noisiest), FARTHEST)), -2.0 * math.log(LEAST_RATIO)
     if low >= high:
@@ -86,18 +91,19 @@ def calibrate(
     weights = []
     for number, log_snr in enumerate(log_snrs.tolist()):
         level = noisiest if number == 0 and ratio(noisiest) <= FARTHEST else path.at_log_snr(log_snr)
-        sums = torch.zeros(5, bands.count, dtype=torch.float64, device=x0.device)
-        for first in range(0, len(x0), batch):
-            part = slice(first, first + batch)
+
+        def products(part: slice, number: int = number, level: Level = level) -> Tensor:
             real = full_precision(x0[part])
-            ordinals = torch.arange(first, first + len(real), device=x0.device)
+            ordinals = torch.arange(part.start, part.stop, device=x0.device)
             eps = draws.normal(0, f"calibration/noise {number}", ordinals, tuple(real.shape[1:]))
             x = level.alpha * real + level.sigma * eps
             told = None if condition is None else {name: values[part] for name, values in condition.items()}
             said = asked(diffusion, network, x, level, x.new_full((len(x),), level.c_noise), told)
             found = to_x0(diffusion.prediction, said.value, x, level)
             t, n, s = (bands.split(one.double()) for one in (real - mean, found - mean, x - level.alpha * mean))
-            sums += torch.stack([bands.total(product) for product in (t * n, t * s, n * n, n * s, s * s)])
+            return torch.stack([bands.total(product) for product in (t * n, t * s, n * n, n * s, s * s)])
+
+        sums = torch.stack(each(products)).sum(0)
         weights.append(_regression(*sums))
     return Calibration(mean, bands, log_snrs, torch.stack(weights).cpu())
 

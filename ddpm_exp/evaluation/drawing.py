@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -28,9 +29,6 @@ from ddpm_exp.ranks.shares import Shares
 from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
-
-CALIBRATED_TOGETHER = 64
-"""Reference examples that go through the network at once, whatever the memory: sums then do not depend on it."""
 
 
 class Ready(NamedTuple):
@@ -102,12 +100,14 @@ class Artist:
 
     def draw_each(self, shares: Shares, drawn: Callable[[slice], torch.Tensor], ready: Ready) -> list[torch.Tensor]:
         """What `drawn` draws with `ready` in each of this process's batches; see `Room.each`."""
-        give_back = ready.network.release if isinstance(ready.network, Captured) else lambda: False
         try:
-            return self.room.each(shares, drawn, "drawing samples", self.device, give_back)
+            return self._each(shares, drawn, ready.network)
         finally:
-            if give_back():
+            if _give_back(ready.network):
                 torch.cuda.empty_cache()  # else what the graphs held stays beside all that comes until the next drawing
+
+    def _each(self, shares: Shares, work: Callable[[slice], torch.Tensor], network: nn.Module) -> list[torch.Tensor]:
+        return self.room.each(shares, work, "drawing samples", self.device, partial(_give_back, network))
 
     def heed_stop(self) -> None:
         """Raise `Stopped` in every process if any was asked to stop."""
@@ -133,7 +133,7 @@ class Artist:
 
     def fast(self, network: nn.Module) -> nn.Module:
         """A copy of `network` that says the same sooner, for many calls; itself where graphs cannot be captured."""
-        if not self.capture or self.device.type != "cuda":
+        if not self.capture or self.device.type != "cuda" or isinstance(network, Captured):
             return network
         return self.room.once(lambda: Captured(network, self.half), "a copy of the network to draw with", self.device)
 
@@ -144,6 +144,7 @@ class Artist:
         if reference is None or not self.sampling.calibrate:
             return Ready(network)
         examples, device = reference.examples, self.device
+        shares = Shares(len(examples.x0), min(len(examples.x0), self.batch))
         found = calibrate(
             self.diffusion,
             self.path,
@@ -152,8 +153,9 @@ class Artist:
             self.conditions.fixed(examples, device),
             reference.mean.to(device),
             Bands(self.shape, self.family, device),
-            batch=CALIBRATED_TOGETHER,
+            lambda work: self._each(shares, work, network),
         )
+        _give_back(network)  # a graph for so few examples would only lie beside that of the drawing
         return Ready(network, found)
 
     @property
@@ -184,6 +186,10 @@ class Artist:
                 return network(x, c_noise, condition).float()  # type: ignore[no-any-return]
 
         return forward
+
+
+def _give_back(network: nn.Module) -> bool:
+    return network.release() if isinstance(network, Captured) else False
 
 
 def part_of(batch: Batch, part: slice, device: torch.device | None = None) -> Batch:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from support.tiny_experiment import Watching, final_tensors, rows
+from support.tiny_experiment import Watching, final_tensors, happened, rows
 
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.ranks.ranks import Ranks
-from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.training.trainer import Trainer
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.run import follow_seed, run_seed
@@ -41,6 +40,6 @@ def struck_run(ranks: Ranks, folder: str, at: int) -> dict[str, Any] | None:
         follow_seed(loaded, 0, options, ranks)
         return None
     done = run_seed(loaded, 0, options, Watching(), ranks)
-    events = [event.text for event in RunDirectory.open(done.run).events.read()]
+    events = [event.text for event in happened(done.run)]
     final = {name: value for name, value in final_tensors(done.run).items() if name.startswith((".network.", ".rollbacks"))}
     return {"state": done.state, "events": events, "rows": rows(done.run), "final": final}

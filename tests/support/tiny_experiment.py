@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ddpm_exp.checkpoints.store import latest
+from ddpm_exp.records.events import Event
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.workflow.display import Progress, Quiet
 
@@ -142,3 +143,8 @@ def rows(run: Path) -> list[tuple[int, dict[str, float]]]:
     ]
     assert kept
     return kept
+
+
+def happened(run: Path) -> list[Event]:
+    """The events of a run but for its symptoms: what so short a training draws is noise, and is said to be."""
+    return [event for event in RunDirectory.open(run).events.read() if event.kind != "symptom"]

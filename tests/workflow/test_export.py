@@ -16,6 +16,7 @@ from ddpm_exp.data.examples import Facts
 from ddpm_exp.diffusion.grids import levels
 from ddpm_exp.diffusion.paths import build_path
 from ddpm_exp.diffusion.samplers import sample
+from ddpm_exp.evaluation.drawing import Ready
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.condition import ClassLabels, ContinuousValues, ImageCondition, Prompts, Several
 from ddpm_exp.spec.diffusion import Diffusion
@@ -64,7 +65,7 @@ def test_diffusers_pipelines_draw_the_samples_that_we_draw(tmp_path: Path, name:
         output_type="np",
     ).images
     start = torch.randn(2, *run.facts.shape, generator=torch.Generator().manual_seed(3))
-    denoise = run.artist(None, 0).denoise(run.network, None, 2)
+    denoise = run.artist(None, 0).denoise(Ready(run.network), None, 2)
     with torch.no_grad():
         ours = sample(run.sampling, levels(run.path, 5), denoise, start, lambda step: torch.zeros_like(start))
     assert np.abs((ours / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy() - theirs).max() < 1e-4

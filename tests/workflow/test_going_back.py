@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.going_back import strike, struck_run
 from support.processes import in_processes
-from support.tiny_experiment import Watching, assert_same_tensors, final_tensors, rows, write_tiny
+from support.tiny_experiment import Watching, assert_same_tensors, final_tensors, happened, rows, write_tiny
 
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.run_directory import RunDirectory
@@ -38,7 +38,7 @@ def test_a_run_goes_back_to_the_last_good_checkpoint_with_half_the_rate_and_tell
     monkeypatch.setattr(Trainer, "step", strike(56))
     done = run(BACK, display=display)
     found = RunDirectory.open(done.run)
-    (event,) = found.events.read()
+    (event,) = happened(done.run)
     assert (done.state, event.kind, event.images, event.facts["to_images"], event.facts["bad_loss"]) == (
         ("finished", "rollback", 72, 48, 1)  # the first of the two is in the log before
     )
@@ -62,7 +62,7 @@ def test_a_run_that_went_back_resumes_to_the_same_end(folder: Path, monkeypatch:
             os.kill(os.getpid(), signal.SIGTERM)
 
     first = run(BACK, display=Watching(on_progress=stop))
-    assert first.state == "interrupted" and len(RunDirectory.open(first.run).events.read()) == 1
+    assert first.state == "interrupted" and len(happened(first.run)) == 1
     while (done := run(BACK)).state == "interrupted":
         pass
     assert done.run == first.run
@@ -75,7 +75,7 @@ def test_a_training_that_diverges_at_every_rate_stops_after_three_times_and_says
     with pytest.raises(RunError, match="went back 3 times already; the last good checkpoint is ") as caught:
         run('training = training.but(duration="60 steps")', 'evaluation = evaluation.but(every="60 steps")', BACK, diverging)
     (path,) = Path("runs").glob("*/*/*")
-    events = RunDirectory.open(path).events.read()
+    events = happened(path)
     assert [event.facts["rate_factor"] for event in events] == [0.5, 0.25, 0.125] and len(events) == MOST
     assert caught.value.value == 0.1 / 8
     assert RunDirectory.open(path).status().state == "failed"
@@ -90,7 +90,7 @@ def test_a_run_that_stops_names_cause_rate_and_the_last_good_checkpoint(folder: 
     said = Path(str(error.fix).split("the last good checkpoint is ")[1])
     assert said in (path / "checkpoints").glob("*.pt")
     assert all(bool(value.isfinite().all()) for value in torch.load(said, weights_only=True)["tensors"]["network"].values())
-    assert not RunDirectory.open(path).events.read()
+    assert not happened(path)
 
 
 def test_two_processes_go_back_together_as_one_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_two_processes_go_back_together_as_one_does(folder: Path, monkeypatch: p
     monkeypatch.setattr(Trainer, "step", strike(56))
     alone = run(BACK)
     assert nothing is None and told["state"] == "finished"
-    assert told["events"] == [event.text for event in RunDirectory.open(alone.run).events.read()]
+    assert told["events"] == [event.text for event in happened(alone.run)]
     assert told["final"][".rollbacks"] == 1
     losses = [[values["train/loss"] for _, values in found if "train/loss" in values] for found in (told["rows"], rows(alone.run))]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

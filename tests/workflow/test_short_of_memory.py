@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_experiment import Watching, assert_same_tensors, rows
+from support.tiny_experiment import Watching, assert_same_tensors, happened, rows
 
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.models.unet import UNetNetwork
@@ -50,7 +50,7 @@ def test_a_run_short_of_memory_ends_as_the_one_with_the_smaller_micro_batch_and_
     assert done.state == "finished"
     assert_same_tensors(done.run, straight.run)
     assert rows(done.run) == rows(straight.run)
-    events = RunDirectory.open(done.run).events.read()
+    events = happened(done.run)
     assert [(event.kind, event.images, event.facts) for event in events] == [
         ("out-of-memory", 0, {"micro_batch": 4, "accumulation": 2, "gpu": "cpu", "devices": 1}),
         ("out-of-memory", 0, {"micro_batch": 2, "accumulation": 4, "gpu": "cpu", "devices": 1}),
@@ -89,12 +89,13 @@ def test_a_run_whose_evaluations_are_short_of_memory_finds_the_same_and_tells_of
     assert_same_tensors(done.run, undisturbed)
     for (images, ours), (_, theirs) in zip(rows(done.run), rows(undisturbed), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-6), f"at {images} images"
-    events = RunDirectory.open(done.run).events.read()
+    events = happened(done.run)
     assert [(event.kind, event.images, event.facts) for event in events] == [
         ("out-of-memory", 0, {"doing": "measuring errors on held-out examples", "at_once": 8}),
-        ("out-of-memory", 0, {"doing": "drawing samples", "at_once": 10}),
-    ], "once each in the whole run"
-    assert f"at 0 images, memory ran out while drawing samples, 20 at once ({SAID}): from there on 10 at once" in display.text
+        ("out-of-memory", 0, {"doing": "drawing samples", "at_once": 16}),
+        ("out-of-memory", 0, {"doing": "drawing samples", "at_once": 8}),
+    ], "the training examples that predictions are judged by were too many first; once each in the whole run"
+    assert f"at 0 images, memory ran out while drawing samples, 32 at once ({SAID}): from there on 16 at once" in display.text
 
 
 def test_a_run_without_room_for_one_sample_fails_and_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +145,10 @@ def test_a_resumed_run_begins_with_what_a_lack_of_memory_left(
     straight = run_seed(small, 0, RunOptions(root=Path("small")), Watching())
     room_for(2, monkeypatch)
     run, display = halved_and_stopped(*overrides), Watching()
-    before = run.events.read()
+    before = happened(run.path)
     done = run_seed(load_experiment("experiments/adr_0001.py", overrides), 0, RunOptions(), display)
     assert (done.state, done.run) == ("finished", run.path)
-    assert run.events.read() == before and [event.facts["micro_batch"] for event in before] == [4, 2]
+    assert happened(run.path) == before and [event.facts["micro_batch"] for event in before] == [4, 2]
     assert "2 at once, as memory ran out in this run before" in display.text
     assert_same_tensors(done.run, straight.run)
     assert rows(done.run) == rows(straight.run)
