@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -105,14 +107,19 @@ class Case:
         return (self.calls + 1) // 2 if self.sampler in TWICE else self.calls
 
 
+RATIOS = (3.0, 5.0, 10.0, 20.0)
+
+
 def cases(weights: str) -> Iterator[list[Case]]:
-    """In two parts, the most telling first: the time may not suffice for all."""
+    """In three parts, the most telling first: the time may not suffice for all. The first is about where calibration begins."""
     first = weights == FIRST
-    chosen = calibration.LEAST_RATIO
-    core = [_ours("ddim", 50), _ours("dpm++2m", 25), _ours("ddpm", 50), _ours("dpm++3m-sde", 50)]
+    some = [_ours("ddim", 50), _ours("dpm++2m", 25), _ours("ddpm", 50), _ours("dpm++3m-sde", 50)]
     yield [
-        *(replace(case, least_ratio=least) for least in (3.0, 5.0, 10.0, 20.0) for case in core[: None if first else 1]),
-        *(replace(case, least_ratio=None) for case in core),
+        *(replace(case, least_ratio=least) for least in RATIOS for case in some[: None if first else 1]),
+        *(replace(case, least_ratio=None) for case in some),
+    ]
+    chosen = calibration.LEAST_RATIO
+    yield [
         *(_ours(name, calls) for calls in ((50, 25, 10) if first else (50, 10)) for name in OURS),
         *(_theirs(name, calls) for calls in ((50, 25, 10) if first else (50, 10)) for name in DIFFUSERS),
         *(Case("ddpm-exp", "ddim", 50, grid, chosen) for grid in ("leading", "linspace", "karras")),
@@ -121,12 +128,13 @@ def cases(weights: str) -> Iterator[list[Case]]:
     if first:
         yield [
             *(Case("ddpm-exp", name, 25, "karras", chosen) for name in ("dpm++2m", "unipc", "dpm++3m-sde")),
-            Case("ddpm-exp", "dpm++3m-sde", 50, "karras", chosen),
-            *(case for calls in (100, 250) for case in (_ours("ddpm", calls), _theirs("DDPM", calls))),
-            *(case for calls in (100, 250) for case in (_ours("ddim", calls), _theirs("DDIM", calls), _ours("dpm++3m-sde", calls))),
+            Case("ddpm-exp", "dpm++2m", 10, "karras", chosen),
+            *(case for name in ("ddpm", "ddim") for case in (_ours(name, 100), _theirs(name.upper(), 100))),
+            _ours("dpm++3m-sde", 100),
+            *(_ours("ddpm", 250), _theirs("DDPM", 250), Case("ddpm-exp", "dpm++3m-sde", 50, "karras", chosen)),
         ]
     else:
-        yield [Case("ddpm-exp", name, 20, "trailing", chosen) for name in OURS]
+        yield [_ours(name, 20) for name in OURS]
 
 
 def _ours(sampler: str, calls: int) -> Case:
@@ -289,6 +297,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512_000)
     parser.add_argument("--batch", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--choose", action="store_true", help="go on with the best of some ratios that calibration may begin at")
     parser.add_argument("--small", action="store_true", help="a dry run: a network of 0.1 M in fp32, 100 test images")
     given = parser.parse_args()
     began = time.monotonic()
@@ -316,7 +325,10 @@ def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argpars
         record["exported_differs_by"][weights] = exported_difference(run, folders[weights] / "exported")
         drawers[weights] = Drawer(run, given.n, given.batch)
     done: set[tuple[str, Case]] = set()
-    for part in zip(*(cases(weights) for weights in runs), strict=True):
+    for number, part in enumerate(zip(*(cases(weights) for weights in runs), strict=True)):
+        if number == 1 and given.choose:
+            calibration.LEAST_RATIO = record["chosen_least_ratio"] = _best_ratio(record, waiting)
+            print(f"calibration from {calibration.LEAST_RATIO:g} on", flush=True)
         for weights, case in [(weights, case) for weights, some in zip(runs, part, strict=True) for case in some]:
             if (weights, case) in done:
                 continue
@@ -335,6 +347,14 @@ def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argpars
     for _, future in waiting:
         future.result()
     _write(given.out, record, waiting)
+
+
+def _best_ratio(record: dict[str, Any], waiting: list[tuple[dict[str, Any], Future[tuple[float, float]]]]) -> float:
+    """The largest ratio whose distances on the first weights are within 1 % of the least, on average over samplers."""
+    rows = record["cases"] + [row | {"fd": future.result()[0]} for row, future in waiting]
+    rows = [row for row in rows if row["weights"] == FIRST]
+    means = {least: fmean(math.log(row["fd"]) for row in rows if row["least_ratio"] == least) for least in RATIOS}
+    return max(least for least, mean in means.items() if mean <= min(means.values()) + 0.01)
 
 
 def _record(given: argparse.Namespace, run: LoadedRun, judge: Judge, train_images: Tensor) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,14 @@ class Role(Enum):
 
 EXECUTION = Role.EXECUTION
 JUDGEMENT = Role.JUDGEMENT
+
+
+class FirstDefault(NamedTuple):
+    """Mark of a field whose default was changed: what it was at first (`Annotated[int, FirstDefault(1)]`).
+
+    Hashes leave out what is as at first, so that recorded runs keep theirs, and the new default enters them like any choice."""
+
+    value: object
 
 
 class Spec(BaseModel):
@@ -51,6 +59,12 @@ class Spec(BaseModel):
             if isinstance(mark, Role):
                 return mark
         return Role.SCIENCE
+
+    @classmethod
+    def first_default(cls, field: str) -> object:
+        """The default that the field had when it was added, which hashes leave out."""
+        described = cls.model_fields[field]
+        return next((mark.value for mark in described.metadata if isinstance(mark, FirstDefault)), described.default)
 
 
 def broken(rule: str, *, field: str, value: object, fix: str) -> PydanticCustomError:

@@ -46,9 +46,10 @@ def science(experiment: Experiment, precision: Precision) -> dict[str, Any]:
 def science_hash(experiment: Experiment, precision: Precision) -> str:
     """Twelve hexadecimal digits that agree exactly where `science` agrees.
 
-    Only values that differ from the defaults of their class are hashed, so that a field added later, whose default is what
-    was done before, leaves recorded runs what they were. A default that changes its value or meaning must raise
-    `SCHEMA_VERSION`; a test compares the defaults with those on record.
+    Only values that differ from the first defaults of their class are hashed, so that a field added later, whose default is what
+    was done before, leaves recorded runs what they were. A default that changes its value keeps the first one as a mark
+    (`FirstDefault`), one that changes its meaning must raise `SCHEMA_VERSION`; a test compares the first defaults with those on
+    record.
     """
     chosen = _chosen(experiment)
     chosen["training.precision"] = precision
@@ -56,16 +57,16 @@ def science_hash(experiment: Experiment, precision: Precision) -> str:
 
 
 def _chosen(spec: Spec, prefix: str = "") -> dict[str, Any]:
-    """The science fields that are not at their class's default, and the kind of every piece."""
+    """The science fields that are not at their class's first default, and the kind of every piece."""
     values: dict[str, Any] = {}
-    for name, field in type(spec).model_fields.items():
+    for name in type(spec).model_fields:
         if spec.role_of(name) is not Role.SCIENCE:
             continue
         value, path = getattr(spec, name), f"{prefix}{name}"
         if isinstance(value, Spec):
             values[path] = True  # a piece that may be absent is there, even with nothing but defaults
             values.update(_chosen(value, f"{path}."))
-        elif name == "kind" or value != field.default:
+        elif name == "kind" or value != spec.first_default(name):
             values[path] = _plain(value)
     return values
 

@@ -137,7 +137,7 @@ def test_a_default_changes_only_together_with_the_schema_version():
     networks = (UNet, EncoderDecoder, MLP, DiT)
     pieces = (*images, *vectors, *conditions, *networks, Diffusion, Training, Sampling, Evaluation, FID, FD, EarlyStopping, Phase)
     today = {
-        f"{piece.__name__}.{name}": json.loads(json.dumps(field.default))
+        f"{piece.__name__}.{name}": json.loads(json.dumps(piece.first_default(name)))
         for piece in pieces
         for name, field in piece.model_fields.items()
         if piece.role_of(name) is Role.SCIENCE and not isinstance(field.default, Spec) and not field.is_required()
