@@ -350,11 +350,11 @@ def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argpars
 
 
 def _best_ratio(record: dict[str, Any], waiting: list[tuple[dict[str, Any], Future[tuple[float, float]]]]) -> float:
-    """The largest ratio whose distances on the first weights are within 1 % of the least, on average over samplers."""
+    """The smallest ratio whose distances on the first weights are within 2 % of the least, on average over samplers."""
     rows = record["cases"] + [row | {"fd": future.result()[0]} for row, future in waiting]
     rows = [row for row in rows if row["weights"] == FIRST]
     means = {least: fmean(math.log(row["fd"]) for row in rows if row["least_ratio"] == least) for least in RATIOS}
-    return max(least for least, mean in means.items() if mean <= min(means.values()) + 0.01)
+    return min(least for least, mean in means.items() if mean <= min(means.values()) + 0.02)
 
 
 def _record(given: argparse.Namespace, run: LoadedRun, judge: Judge, train_images: Tensor) -> dict[str, Any]:
