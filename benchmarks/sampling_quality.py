@@ -326,9 +326,6 @@ def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argpars
         drawers[weights] = Drawer(run, given.n, given.batch)
     done: set[tuple[str, Case]] = set()
     for number, part in enumerate(zip(*(cases(weights) for weights in runs), strict=True)):
-        if number == 1 and given.choose:
-            calibration.LEAST_RATIO = record["chosen_least_ratio"] = _best_ratio(record, waiting)
-            print(f"calibration from {calibration.LEAST_RATIO:g} on", flush=True)
         for weights, case in [(weights, case) for weights, some in zip(runs, part, strict=True) for case in some]:
             if (weights, case) in done:
                 continue
@@ -344,6 +341,9 @@ def measure(runs: dict[str, LoadedRun], folders: dict[str, Path], given: argpars
             if given.pictures and case.calls in (25, 50):
                 _picture(given.pictures, weights, case, images)
             _write(given.out, record, waiting)
+        if number == 0 and given.choose:
+            calibration.LEAST_RATIO = record["chosen_least_ratio"] = _best_ratio(record, waiting)
+            print(f"calibration from {calibration.LEAST_RATIO:g} on", flush=True)
     for _, future in waiting:
         future.result()
     _write(given.out, record, waiting)
