@@ -14,15 +14,15 @@ Where a call may take ten minutes, in parts that add up in --out:
 
 The loop as it is waits for the processor and leaves the GPU idle in between (1,587 images/s alone on an H200, and some 2,500 for as
 many at once as one likes, by what it does at 512 images per step): 512,000 images of two are 7 minutes, of three 10, so then name
-two `--seeds` a call. `--compiled` (torch.compile, the one line that a competent user adds) makes its kernels fewer. Ours fills the GPU:
-80 s of steps each, and at once they share what goes before and after. Besides, each network takes 5 to 8 s a moment to draw and judge, and
-the speeds alone a minute: keep 100 s of a call beyond --seconds.
+two `--seeds` a call. `--compiled` (torch.compile, the one line that a competent user adds) makes its kernels fewer. Ours fills the
+GPU: 80 s of steps each, and at once they share what goes before and after. Besides, each network takes 5 to 8 s a moment to draw and
+judge, and the speeds alone a minute: keep 100 s of a call beyond --seconds.
 
 Minutes are images / `images_per_second_alone`: of a short stretch (--alone seconds) of each trainer with nothing else on the GPU
-and, the peer, without its second average. What the trainings themselves ran at, sharing the GPU or not, is `images_per_second` beside
-`at_once`. `fd_usual` is of the peer's second average: EMAModel as diffusers' example sets it. Trainings replace those of the same
-trainer, seed and initial weights in --out; a file of another device, torch, n or setting is refused. Past --seconds nothing is begun
-and what still trains is stopped: what it had is under "unfinished", the rest under "left_out".
+and, the peer, without its second average. What the trainings themselves ran at, sharing the GPU or not, is `images_per_second`
+beside `at_once`. `fd_usual` is of the peer's second average: EMAModel as diffusers' example sets it. Trainings replace those of the
+same trainer, seed and initial weights in --out; a file of another device, torch, n or setting is refused. Past --seconds nothing is
+begun and what still trains is stopped: what it had is under "unfinished", the rest under "left_out".
 
 `--initial diffusers` starts from the weights that diffusers' network is made with, so that initial weights, averaging (`fd_usual`)
 and luck (the interval) can be told apart. `--small` is a dry run on a CPU: a network of 0.1 M, 256 images, n = 40.

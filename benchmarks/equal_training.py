@@ -166,7 +166,9 @@ class Part:
         before = [0, *(row["images"] for row in timed)]
         stretches = [(row["images"] - first, row["speed/images_per_second"]) for first, row in zip(before, timed, strict=False)]
         counted = stretches[1:] or stretches
-        return sum(images for images, _ in counted) / sum(images / speed for images, speed in counted) if counted else None
+        if not counted:
+            return None
+        return round(sum(images for images, _ in counted) / sum(images / speed for images, speed in counted), 1)
 
 
 def peer_command(place: Place, file: Path, out: Path) -> list[str]:
