@@ -15,8 +15,8 @@ Where a call may take ten minutes, in parts that add up in --out:
 The loop as it is waits for the processor and leaves the GPU idle in between (1,587 images/s alone on an H200, and some 2,500 for as
 many at once as one likes, by what it does at 512 images per step): 512,000 images of two are 7 minutes, of three 10, so then name
 two `--seeds` a call. `--compiled` (torch.compile, the one line that a competent user adds) makes its kernels fewer. Ours fills the
-GPU: 80 s of steps each, and at once they share what goes before and after. Besides, each network takes 5 to 8 s a moment to draw and
-judge, and the speeds alone a minute: keep 100 s of a call beyond --seconds.
+GPU: 80 s of steps each, and at once they share what goes before and after. Besides, each network takes 5 to 8 s a moment to draw
+and judge, and the speeds alone a minute: keep 100 s of a call beyond --seconds.
 
 Minutes are images / `images_per_second_alone`: of a short stretch (--alone seconds) of each trainer with nothing else on the GPU
 and, the peer, without its second average. What the trainings themselves ran at, sharing the GPU or not, is `images_per_second`
