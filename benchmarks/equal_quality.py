@@ -79,6 +79,7 @@ def main() -> None:
         for trainer in given.trainers:
             if trainer not in record["images_per_second_alone"]:
                 record["images_per_second_alone"][trainer] = alone(trainer, place, given.alone)
+                print(trainer, "alone:", record["images_per_second_alone"][trainer], "images/s", flush=True)
         parts = [Part(trainer, seed, given.initial, place) for trainer in given.trainers for seed in given.seeds]
         # Those that share the GPU anyway need not wait for the real images' features.
         begun = parts[: given.at_once] if given.at_once > 1 else []
@@ -86,6 +87,7 @@ def main() -> None:
             part.start()
         desk = Desk(given, record, _drawing(prepared), _judge(prepared, given, record))
         failed = run_all(parts[len(begun) :], begun, desk, began)
+        desk.write()
     if failed:
         sys.exit("not all trainings went through: " + "; ".join(failed))
 
@@ -98,7 +100,7 @@ def run_all(parts: list[Part], running: list[Part], desk: Desk, began: float) ->
     while parts or running:
         over = time.monotonic() - began > desk.given.seconds
         if over:
-            desk.record["left_out"] += [f"{part.trainer}, seed {part.seed}, {part.initial}" for part in parts]
+            desk.record["left_out"] += [str(part) for part in parts]
             parts = []
         while parts and len(running) < desk.given.at_once:
             running.append(parts.pop(0))
@@ -141,10 +143,11 @@ class Desk:
         for moment, name, future in waiting:
             moment[name], noise = future.result()
             moment[name.replace("fd", "noise_left")] = noise
-        done = bool(moments) and moments[-1]["images"] == self.given.images
-        if moments:
-            row |= moments[-1] | {"at_once": self.given.at_once, "images_per_second": part.speed(), "moments": moments}
-        self._write(row, "runs" if done else "unfinished")
+        if not moments:
+            self.record["left_out"].append(f"{part}, stopped before its first moment")
+            return
+        row |= moments[-1] | {"at_once": self.given.at_once, "images_per_second": part.speed(), "moments": moments}
+        self._keep(row, done=moments[-1]["images"] == self.given.images)
 
     def _drawn(self, weights: dict[str, Tensor], seed: int) -> Tensor:
         """uint8 [n, 3, 32, 32]."""
@@ -154,13 +157,18 @@ class Desk:
         network = placed(network.eval().requires_grad_(False), prepared.experiment, prepared.device)
         return to_uint8(replace(prepared, network=network).sample(self.given.n, seed=seed, batch=self.given.device_batch).x)
 
-    def _write(self, row: Row, where: str) -> None:
+    def _keep(self, row: Row, *, done: bool) -> None:
+        """In place of the same training's, but a whole one of before stays if this one was stopped."""
         key = ("trainer", "seed", "initial_weights")
-        for kept in ("runs", "unfinished"):
+        for kept in ("runs", "unfinished") if done else ("unfinished",):
             self.record[kept] = [one for one in self.record[kept] if any(one[name] != row[name] for name in key)]
-        self.record[where].append(row)
-        self.record["summary"] = summary(self.record["runs"])
+        self.record["runs" if done else "unfinished"].append(row)
         print(json.dumps(row), flush=True)
+        self.write()
+
+    def write(self) -> None:
+        """All that there is."""
+        self.record["summary"] = summary(self.record["runs"])
         self.given.out.write_text(json.dumps(self.record, indent=1) + "\n")
 
 

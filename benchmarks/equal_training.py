@@ -77,6 +77,10 @@ class Part:
     place: Place
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        """For the record."""
+        return f"{self.trainer}, seed {self.seed}, initial weights of {self.initial}"
+
     @property
     def key(self) -> tuple[str, int, str]:
         """What its row is found by."""

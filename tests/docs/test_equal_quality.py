@@ -98,3 +98,15 @@ def test_a_training_leaves_every_moment_that_is_asked_for(tmp_path: Path, monkey
     assert list(moments) == [16, 32, 48, 64] and all(set(one) == {"same", "usual"} for one in moments.values())
     build(experiment, Facts((3, 32, 32)), 0).load_state_dict(moments[64]["usual"])
     assert json.loads((part.folder / "progress.json").read_text())["images"] == 64
+
+
+def test_the_page_says_the_ratio_with_its_interval_and_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = _module("docs", "make_equal_quality", monkeypatch)
+    found = {"n": 40, "floor": 9.0, "device": "a GPU", "torch": "2", "compiled": False, "settings": {"images": 3}, "runs": RUNS}
+    found |= {"images_per_second_alone": {"ours": 300.0, "peer": 100.0}}
+    found["summary"] = _module("benchmarks", "equal_summary", monkeypatch).summary(RUNS)
+    text = page.page(found)
+    assert "| 101.0 (98.5 to 103.5) | 1.000 (1.000 to 1.000) |" in text
+    assert "| 101.0 | 12.00 | 4.00 | 3.0 x |" in text
+    page.draw(found, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
