@@ -135,8 +135,8 @@ def train(peer: Peer, every: int, out: Path) -> None:
         wait()
         now = time.perf_counter()
         speed = (peer.seen - (warm if peer.seen > warm else 0)) / (now - began - paused)
-        _write(out / f"{peer.seen:09d}.pt", peer.averages())
         (out / "progress.json").write_text(json.dumps({"images": peer.seen, "images_per_second": round(speed, 1)}))
+        _write(out / f"{peer.seen:09d}.pt", peer.averages())
         print(peer.seen, round(speed, 1), flush=True)
         paused += time.perf_counter() - now
 

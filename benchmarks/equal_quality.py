@@ -42,7 +42,7 @@ from typing import Any
 
 import torch
 from equal_summary import summary
-from equal_training import SMALL, Part, Place, alone, diffusers_config
+from equal_training import Part, Place, alone, diffusers_config, settings
 from sampling_quality import Judge
 from torch import Tensor
 
@@ -72,7 +72,7 @@ def main() -> None:
     given = _arguments()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), _settings(given), given.compiled)
+        place = Place(Path(folder), settings(given), given.compiled)
         prepared = prepare(load_experiment(str(place.experiment(place.folder)), []), find_machine(RunOptions()))
         torch.save(prepared.splits.train.x, place.pixels)
         record = _begun(given, place, prepared)
@@ -194,16 +194,6 @@ def _arguments() -> argparse.Namespace:
         given.images, given.n = 256, 40
         given.alone, given.device_batch = min(given.alone, 1.0), 20
     return given
-
-
-def _settings(given: argparse.Namespace) -> Row:
-    batch = 16 if given.small else 128
-    if given.images % (batch * given.moments):
-        sys.exit(f"--images {given.images}: a multiple of {batch * given.moments}, whole steps between --moments")
-    found = {"data": str(given.data.resolve()), "network": SMALL if given.small else "", "dropout": given.dropout, "batch": batch}
-    found |= {"images": given.images, "moments": given.moments, "every": given.images // given.moments}
-    found |= {"warmup": given.images // 8, "half_life": 100_000, "ramp": 0.05}
-    return found | {"precision": "fp32" if given.small else "bf16"}
 
 
 def _begun(given: argparse.Namespace, place: Place, prepared: Prepared) -> Row:

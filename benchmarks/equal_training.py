@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -43,13 +44,24 @@ Initial = Literal["ddpm-exp", "diffusers"]
 """Whose initial weights: those that our trainer draws for the seed, or those that diffusers' network is made with."""
 
 
+def settings(given: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `EXPERIMENT` but `init_from`, as the command line says."""
+    batch = 16 if given.small else 128
+    if given.images % (batch * given.moments):
+        sys.exit(f"--images {given.images}: a multiple of {batch * given.moments}, whole steps between --moments")
+    found = {"data": str(given.data.resolve()), "network": SMALL if given.small else "", "dropout": given.dropout, "batch": batch}
+    found |= {"images": given.images, "moments": given.moments, "every": given.images // given.moments}
+    found |= {"warmup": given.images // 8, "half_life": 100_000, "ramp": 0.05}
+    return found | {"precision": "fp32" if given.small else "bf16"}
+
+
 @dataclass(frozen=True)
 class Place:
     """What all trainings share: a folder, the settings of the experiment, the pixels of its data."""
 
     folder: Path
     settings: dict[str, Any]
-    """The fields of `EXPERIMENT`, but `init_from`."""
+    """See the function of that name."""
 
     compiled: bool
     """Whether the peer's network is compiled."""
