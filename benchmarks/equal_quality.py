@@ -147,7 +147,7 @@ class Desk:
             self.record["left_out"].append(f"{part}, stopped before its first moment")
             return
         row |= moments[-1] | {"at_once": self.given.at_once, "images_per_second": part.speed(), "moments": moments}
-        self._keep(row, done=moments[-1]["images"] == self.given.images)
+        self._keep(row, done=len(moments) == self.given.moments)
 
     def _drawn(self, weights: dict[str, Tensor], seed: int) -> Tensor:
         """uint8 [n, 3, 32, 32]."""
