@@ -39,6 +39,7 @@ docs: setup
 	$(BIN)/python docs/make_readme.py
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_speed.py
+	$(BIN)/python docs/make_equal_quality.py
 	$(BIN)/python docs/make_claims.py
 	$(BIN)/python docs/make_memory.py
 	$(BIN)/python docs/make_decisions.py

@@ -177,7 +177,7 @@ def prune(folder: Path, written: Path, keep: int, series: str = "") -> None:
     """Delete all but `written` and the `keep` - 1 before it. Files with more images than `written` are of a course that the run
     left when it continued from an earlier checkpoint; they go too, or they would be taken for the latest."""
     older = [path for path in checkpoints(folder, series) if path.name < written.name]
-    kept = {written, *older[len(older) - (keep - 1) :]} if keep > 1 else {written}
+    kept = {written, *older[-(keep - 1) :]} if keep > 1 else {written}
     for path in checkpoints(folder, series):
         if path not in kept:
             _delete(path)

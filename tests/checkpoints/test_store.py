@@ -52,6 +52,13 @@ def test_network_optimizer_and_facts_come_back_bit_for_bit(tmp_path: Path) -> No
     torch.testing.assert_close(again.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
 
 
+def test_as_many_stay_as_are_asked_for_while_there_are_fewer_too(tmp_path: Path) -> None:
+    for images in (1, 2, 3, 4, 5, 6):
+        save(tmp_path, _checkpoint(images), keep=5)
+        there = [int(path.stem) for path in sorted(tmp_path.glob("*.pt"))]
+        assert there == list(range(max(1, images - 4), images + 1))
+
+
 def test_the_latest_is_the_one_with_most_images_and_none_is_none(tmp_path: Path) -> None:
     assert latest(tmp_path) is None
     assert latest(tmp_path / "absent") is None
