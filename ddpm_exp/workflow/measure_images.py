@@ -10,7 +10,7 @@ import torch
 from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation.asked import in_proportion
 from ddpm_exp.evaluation.image_features import TOGETHER
-from ddpm_exp.evaluation.image_measures import ImageMeasure, Measured, measure, of_fd, of_fid
+from ddpm_exp.evaluation.image_measures import Comparison, ImageMeasure, Measured, of_fd, of_fid
 from ddpm_exp.memory.estimate import fid_batch
 from ddpm_exp.memory.evaluating import calls_of
 from ddpm_exp.records.evaluations import Evaluated
@@ -73,7 +73,8 @@ def _measure(prepared: Prepared, runtime: Runtime, asked: ImageMeasure, phase: C
     phase(f"{asked.title}: extracting features")
     together = _together(prepared, runtime, asked)
     images = to_uint8(drawn) if ranks.leads else None
-    return measure(asked, images, splits, artist.device, ranks, artist.room, together, conditions.labels)
+    comparison = Comparison(asked, splits, asked.images, artist.device, ranks, artist.room, together)
+    return comparison.of(images, conditions.labels)
 
 
 def _together(prepared: Prepared, runtime: Runtime, asked: ImageMeasure) -> int:

@@ -16,7 +16,7 @@ from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation.asked import in_proportion
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.extractors import efficientnet
-from ddpm_exp.evaluation.image_measures import measure, of_fd
+from ddpm_exp.evaluation.image_measures import Comparison, of_fd
 from ddpm_exp.evaluation.reals import every
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.run_directory import RunDirectory
@@ -77,7 +77,7 @@ def test_they_are_those_of_samples_drawn_again_from_the_run(run: RunDirectory) -
     drawn = loaded.artist(None, 0).draw(loaded.network, conditions, numbers, held_out=False)
     fd = loaded.experiment.evaluation.fd
     assert fd is not None
-    again = measure(of_fd(fd), to_uint8(drawn), splits, loaded.device)
+    again = Comparison(of_fd(fd), splits, 12, loaded.device).of(to_uint8(drawn))
     assert again is not None
     (kept,) = run.evaluations.read()
     assert again.values == pytest.approx(kept.values, rel=1e-4, abs=1e-4) and again.measurement == kept.measurement
