@@ -11,7 +11,7 @@ import torch
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.evaluation import fidelity
 from ddpm_exp.evaluation.centroids import class_figures
-from ddpm_exp.evaluation.extractors import INCEPTION, LOGITS, Extractor, efficientnet, inception, unusable
+from ddpm_exp.evaluation.extractors import FIELD, INCEPTION, LOGITS, Extractor, efficientnet, inception, unusable
 from ddpm_exp.evaluation.fidelity import FeatureSet, distances, inception_score
 from ddpm_exp.evaluation.image_features import TOGETHER, Extraction
 from ddpm_exp.evaluation.reals import Reals, Split, as_many_of_training, every, features_of, question_of
@@ -57,9 +57,9 @@ def of_fd(spec: FD, field: str = "evaluation.fd") -> ImageMeasure:
     return ImageMeasure(efficientnet(field), spec.images, spec.metrics, "held-out", floor=True)
 
 
-def of_fid(spec: FID) -> ImageMeasure:
-    """What `evaluation.fid` asks. Raises UserError where the weights are missing, with the way to get them."""
-    return ImageMeasure(inception(spec), spec.images, spec.metrics, "train", floor=False)
+def of_fid(spec: FID, field: str = FIELD) -> ImageMeasure:
+    """What `spec` asks; `field` names the file of weights. Raises UserError where that is missing, with the way to get it."""
+    return ImageMeasure(inception(spec, field), spec.images, spec.metrics, "train", floor=False)
 
 
 @dataclass(frozen=True)
