@@ -30,6 +30,7 @@ from ddpm_exp.workflow.evaluate_cost import Clock, Say, costs
 from ddpm_exp.workflow.evaluate_settings import Network, Wanted, compared, require_networks
 from ddpm_exp.workflow.load import load
 from ddpm_exp.workflow.loaded_run import LoadedRun
+from ddpm_exp.workflow.measure_images import drawing_of
 from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Machine, find_machine, load_data, room_on
 from ddpm_exp.workflow.recorded import Recorded
@@ -140,7 +141,7 @@ def evaluate(
             values = {name: value for one in done for name, value in one.values.items()}
             row = Row(network, loaded.averaged, loaded.images_seen, sampling, calls_of(sampling), seconds, values)
             for one in done:
-                recorded.run.evaluations.append(_evaluated(row, one, seed, machine, loaded, ranks))
+                recorded.run.evaluations.append(_evaluated(row, one, artist, machine, loaded, ranks))
             rows.append(row)
             on_row(row, Done(len(rows), settings.count, clock.measured()))
     if not ranks.leads:
@@ -182,14 +183,9 @@ def _drawn(loaded: LoadedRun, artist: Artist, conditions: Batch) -> torch.Tensor
     return to_uint8(drawn) if artist.ranks.leads else None
 
 
-def _evaluated(row: Row, measured: Measured, seed: int, machine: Machine, loaded: LoadedRun, ranks: Ranks) -> Evaluated:
-    drawing = row.sampling.model_dump(mode="json") | {
-        "calibrate": row.sampling.calibrate and loaded.reference is not None,
-        "weights": "ema" if row.averaged else "raw",
-        "sigma_rel": row.network.sigma_rel,
-        "checkpoint": row.network.checkpoint,
-        "seed": seed,
-    }
+def _evaluated(row: Row, measured: Measured, artist: Artist, machine: Machine, loaded: LoadedRun, ranks: Ranks) -> Evaluated:
+    network = row.network
+    drawing = drawing_of(artist, averaged=row.averaged, sigma_rel=network.sigma_rel, checkpoint=network.checkpoint)
     cost = {
         "network_calls": row.calls * measured.generated,
         "seconds": round(row.seconds, 3),
