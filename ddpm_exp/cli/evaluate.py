@@ -45,6 +45,13 @@ def evaluate(
         return workflow.evaluate(run, wanted, seed=seed, ranks=ranks, say=say, on_row=on_row)
 
 
+def kept(run: str | Path) -> list[EvaluatedRun]:
+    """What was measured of `run` so far: a table for each way of measuring. Raises `RunError` where the run is damaged."""
+    from ddpm_exp.workflow.evaluate_kept import kept as workflow
+
+    return workflow(run)
+
+
 def _words(given: list[str] | None) -> list[str]:
     """`--steps 10,20 --steps 50` as ["10", "20", "50"]."""
     return [word.strip() for one in given or [] for word in one.split(",") if word.strip()]
@@ -122,6 +129,9 @@ def command(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the noise. Default: the run's own.")] = None,
     devices: Annotated[int | None, typer.Option("--devices", min=1, metavar="N", help="GPUs to use. Default: all here.")] = None,
+    show_kept: Annotated[
+        bool, typer.Option("--kept", help="Show what was measured of this run so far; draw nothing. Goes without other options.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure images of a recorded run against the real ones: Frechet and kernel distance, precision, recall, noise left.
@@ -135,8 +145,9 @@ def command(
     ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b
     ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b --sampler ddim,heun --steps 10,25,50 --n 3000
     ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b --weights raw,ema --metrics fd_effnet,kid_effnet
+    ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b --kept
     """
-    from ddpm_exp.cli.evaluate_table import facts_of, row_lines, table, wrapped
+    from ddpm_exp.cli.evaluate_table import facts_of, kept_lines, row_lines, table, wrapped
     from ddpm_exp.cli.output import console, print_json, say
     from ddpm_exp.ranks.environment import launched
 
@@ -152,6 +163,21 @@ def command(
         "inception": inception,
         "seed": seed,
     }
+    if show_kept:
+        from ddpm_exp.spec.errors import UserError
+
+        for name, value in {"n": n, **settings, "devices": devices}.items():
+            if value not in (None, []):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(
+                    "--kept shows all that was measured", field=option, value=value, fix=f"leave out {option} or --kept"
+                )
+        before = kept(run)
+        if as_json:
+            print_json([facts_of(one) for one in before])
+        for line in [] if as_json else kept_lines(before):
+            say(console(), line)
+        return
     place = launched()
     if place is None and (count := _devices(devices)) > 1:
         from ddpm_exp.ranks.launch import launch
@@ -161,21 +187,22 @@ def command(
         evaluate(run, n, **settings)
         return
     screen = console(stderr=True)
-    kept = 0
+    done_so_far = 0
 
     def tell(lines: Sequence[str]) -> None:
         for line in lines:
             say(screen, line)
 
     def on_row(row: Row, done: Done) -> None:
-        nonlocal kept
-        kept = done.settings
+        nonlocal done_so_far
+        done_so_far = done.settings
         tell(row_lines(row, done))
 
     try:
         told = evaluate(run, n, **settings, say=lambda text: tell(wrapped(text)), on_row=on_row)
     except KeyboardInterrupt:
-        tell(wrapped(f"{kept} {'setting is' if kept == 1 else 'settings are'} kept in the run's evaluations.jsonl"))
+        are = "setting is" if done_so_far == 1 else "settings are"
+        tell(wrapped(f"{done_so_far} {are} kept in the run's evaluations.jsonl; --kept shows them"))
         raise
     assert told is not None  # this is the first process
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ddpm_exp.cli.amounts import seconds_text, value_text
@@ -33,6 +34,7 @@ _SETTINGS: dict[str, Callable[[Row], str]] = {
     "calls": lambda row: str(row.calls),
     "grid": lambda row: row.sampling.grid,
     "guidance": lambda row: f"{row.sampling.guidance_scale:g}",
+    "calibrated": lambda row: "yes" if row.sampling.calibrate else "no",
 }
 
 
@@ -55,15 +57,29 @@ def table(found: EvaluatedRun) -> list[str]:
     return [*wrapped(_about(found, same)), "", *shown, "", *(line for text in _reals(found) for line in wrapped(text))]
 
 
+def kept_lines(found: list[EvaluatedRun]) -> list[str]:
+    """All tables of a run, each with what keeps it apart from the one before."""
+    from ddpm_exp.workflow.evaluate_kept import differing
+
+    if not found:
+        return ["nothing was measured of this run yet: the same command without --kept does"]
+    lines = table(found[0])
+    for before, one in pairwise(found):
+        lines += ["", *wrapped(f"not to be compared with those above ({', '.join(differing(before, one))}):"), "", *table(one)]
+    return [*lines, *(line for one in found for note in one.notes for line in wrapped(note))]
+
+
 def _values(found: EvaluatedRun) -> list[list[str]]:
     """Heads, a line for each row, and one for training images where they were measured."""
-    first = found.rows[0].values
-    metrics = [name for name in _SHORT if f"samples/{name}" in first]
+    metrics = [name for name in _SHORT if any(f"samples/{name}" in row.values for row in found.rows)]
     lines = [[*(_SHORT[name] for name in metrics), "time"]]
     for row in found.rows:
-        lines.append([*(value_text(row.values[f"samples/{name}"]) for name in metrics), seconds_text(row.seconds).replace(" ", "")])
-    if any(f"samples/{name}_of_real" in first for name in metrics):
-        lines.append([*(value_text(first.get(f"samples/{name}_of_real")) for name in metrics), ""])
+        lines.append(
+            [*(value_text(row.values.get(f"samples/{name}")) for name in metrics), seconds_text(row.seconds).replace(" ", "")]
+        )
+    floor = {name: value for row in found.rows for name, value in row.values.items() if name.endswith("_of_real")}
+    if floor:
+        lines.append([*(value_text(floor.get(f"samples/{name}_of_real")) for name in metrics), ""])
     return lines
 
 
@@ -82,15 +98,16 @@ def _about(found: EvaluatedRun, same: dict[str, str]) -> str:
     said = [f"{found.images:,} drawn images"]
     for name, value in same.items():
         said.append({"sampler": value, "images": f"after {value} images of training"}.get(name, f"{name} {value}"))
+    if "calibrated" in same:
+        said[-1:] = [] if same["calibrated"] == "yes" else ["not calibrated"]  # it is the last of them
     said.append(f"seed {found.seed}")
-    if not all(row.sampling.calibrate for row in found.rows):
-        said.append("not calibrated")
     return ", ".join(said)
 
 
 def _reals(found: EvaluatedRun) -> list[str]:
     """Sentences on what the columns are."""
-    first, sentences = found.rows[0].values, []
+    sentences = []
+    first = {name: value for row in found.rows for name, value in row.values.items()}
     for name, told in found.measurement.items():
         if "resolution" in told:
             sentences.append(f"{name} at {told['resolution']} px against {told['reals_n']:,} {told['reals']} images.")

@@ -29,8 +29,8 @@ _SAY_EVERY = 30.0
 """Seconds between two words on how far a drawing is."""
 
 _FLOATS = 12
-"""Numbers of four bytes for each feature of each drawn image while distances are computed, partly in float64: of 6,000 images of 1,280
-features the Frechet distance took 2.7 of them, precision and recall 7.2, beside what was there; the floor's features lie beside."""
+"""Numbers of four bytes for each feature of each drawn image while distances are computed, partly in float64: of 6,000 images of
+1,280 features the Frechet distance took 2.7 of them, precision and recall 7.2, beside what was there; the floor's lie beside."""
 
 _PILOT = Sampling(steps=1, calibrate=False)
 

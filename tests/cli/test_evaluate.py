@@ -178,8 +178,32 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(run: Path, monkeypatch: pyte
 
     monkeypatch.setattr(NoiseCount, "of", interrupted)
     done = evaluate(run, "--metrics", "noise_left", "--steps", "1,2,3")
-    assert done.exit_code == 130 and done.stderr.splitlines()[-2:] == [
-        "1 setting is kept in the run's evaluations.jsonl",
-        "interrupted",
-    ]
+    assert done.exit_code == 130
+    said = "1 setting is kept in the run's evaluations.jsonl; --kept shows them"
+    assert done.stderr.splitlines()[-2:] == [said, "interrupted"]
     assert [one.drawing["steps"] for one in kept(run)] == [1]
+
+
+def test_what_was_measured_is_shown_later_as_tables_of_equals(run: Path) -> None:
+    assert evaluate_kept(run).stdout == "nothing was measured of this run yet: the same command without --kept does\n"
+    evaluate(run, "--metrics", "recall", "--steps", "2,3")
+    evaluate(run, "--metrics", "recall", "--steps", "4", "--weights", "raw")
+    evaluate(run, "--metrics", "precision", "--steps", "3")
+    CliRunner().invoke(app, ["evaluate", str(run), "-n", "9", "--metrics", "recall", "--steps", "2"])
+    lines = evaluate_kept(run).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    apart = next(place for place, line in enumerate(lines) if line.startswith("not to be compared"))
+    assert lines[apart].startswith("not to be compared with those above (floor_n, floor_sha256, n):")
+    rows = [line.split() for line in lines[:apart] if line.startswith(("ema", "raw"))]
+    assert [row[:3] for row in rows] == [["ema", "2", "2"], ["ema", "3", "3"], ["raw", "4", "4"]]
+    assert [row[3] == "-" for row in rows] == [True, False, True], "precision was asked of one alone"
+    assert any(line.startswith("9 drawn images") for line in lines[apart:])
+    told = json.loads(evaluate_kept(run, "--json").stdout)
+    assert [(one["n"], len(one["rows"])) for one in told] == [(8, 3), (9, 1)]
+    done = evaluate_kept(run, "--steps", "3")
+    assert done.exit_code == 2 and "--steps = [3]: --kept shows all that was measured" in done.stderr
+
+
+def evaluate_kept(run: Path, *words: str) -> SimpleNamespace:
+    done = CliRunner().invoke(app, ["evaluate", str(run), "--kept", *words], env={"COLUMNS": "80"})
+    return SimpleNamespace(exit_code=done.exit_code, stdout=done.stdout, stderr=done.stderr)
