@@ -145,6 +145,8 @@ def row_lines(row: Row, done: Done) -> list[str]:
     if done.of == 1:
         return []
     said = [_weights(row), row.sampling.sampler, f"{row.sampling.steps} steps", row.sampling.grid]
+    if row.network.checkpoint != "last":
+        said.insert(0, f"{row.images_seen:,} images")
     if row.sampling.guidance_scale != 1:
         said.append(f"guidance {row.sampling.guidance_scale:g}")
     values = [

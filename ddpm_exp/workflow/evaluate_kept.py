@@ -25,7 +25,8 @@ def kept(run: Path | str) -> list[EvaluatedRun]:
     directory = RunDirectory.open(Path(run).expanduser())
     samples: dict[str, list[Evaluated]] = {}
     for one in directory.evaluations.read():
-        drawing = {name: value for name, value in one.drawing.items() if name != "versions"}
+        # The best checkpoint may be the last one, too: images and weights say which network it is.
+        drawing = {name: value for name, value in one.drawing.items() if name not in ("versions", "checkpoint")}
         samples.setdefault(_key([one.images, one.measurement.get("n"), drawing]), []).append(one)
     tables: dict[str, list[tuple[Row, dict[str, Any], int]]] = {}
     unknown = 0

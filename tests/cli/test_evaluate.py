@@ -111,8 +111,10 @@ def test_without_options_it_draws_as_the_experiment_does_and_says_it_as_json(run
 
 
 def test_any_checkpoint_can_be_evaluated_and_one_that_is_not_there_is_told(run: Path) -> None:
-    done = evaluate(run, "--checkpoint", "320", "--metrics", "recall")
-    assert done.exit_code == 0 and kept(run)[0].drawing["checkpoint"] == 320
+    done = evaluate(run, "--checkpoint", "320,last", "--metrics", "recall")
+    assert done.exit_code == 0 and [one.drawing["checkpoint"] for one in kept(run)] == [320, "last"]
+    assert "1 of 2: 320 images, ema, ddim, 2 steps, trailing: recall " in done.stderr
+    assert "drawn" in evaluate_kept(run).stdout, "both are the same network: one line"
     done = evaluate(run, "--checkpoint", "64", "--metrics", "recall")
     assert done.exit_code == 2
     assert "checkpoint = 64: this run keeps no checkpoint after so many images" in done.stderr
