@@ -163,7 +163,9 @@ def _efficientnet() -> Iterator[Finding]:
 
     name = "EfficientNet-Lite0"
     if absent := packages.missing():
-        yield Finding(name, "missing", f"{' and '.join(absent)}; only evaluation.fd needs them", packages.command(absent))
+        yield Finding(
+            name, "missing", f"{' and '.join(absent)}; only evaluation.fd and evaluate need them", packages.command(absent)
+        )
     else:
         yield Finding(name, "works", "timm and the weights are installed")
 

@@ -11,7 +11,7 @@ import typer
 from ddpm_exp.cli.words import Json, RunWord
 
 if TYPE_CHECKING:
-    from ddpm_exp.workflow.evaluate import EvaluatedRun, Row
+    from ddpm_exp.workflow.evaluate import Done, EvaluatedRun, Row
     from ddpm_exp.workflow.recorded import Which
 
 
@@ -30,7 +30,7 @@ def evaluate(
     inception: str | None = None,
     seed: int | None = None,
     say: Callable[[str], None] = lambda text: None,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[Row, Done], None] = lambda row, done: None,
 ) -> EvaluatedRun | None:
     """Draw `n` images for each combination of what is named, measure them, and keep the values with the run.
 
@@ -43,6 +43,13 @@ def evaluate(
     wanted = Wanted(n, sampler, steps, grid, guidance, weights, sigma_rel, checkpoint, metrics, inception)
     with workflow.connected() as ranks:
         return workflow.evaluate(run, wanted, seed=seed, ranks=ranks, say=say, on_row=on_row)
+
+
+def kept(run: str | Path) -> list[EvaluatedRun]:
+    """What was measured of `run` so far: a table for each way of measuring. Raises `RunError` where the run is damaged."""
+    from ddpm_exp.workflow.evaluate_kept import kept as workflow
+
+    return workflow(run)
 
 
 def _words(given: list[str] | None) -> list[str]:
@@ -58,13 +65,21 @@ def _numbers(option: str, given: list[str] | None, kind: type[int] | type[float]
         try:
             found.append(kind(word))
         except ValueError:
-            what = "whole numbers" if kind is int else "numbers"
-            raise UserError(f"takes {what}", field=option, value=word, fix=f"write {option} with {what}, such as 50,100") from None
+            what, such = ("whole numbers", "50,100") if kind is int else ("numbers", "0.05,0.1")
+            raise UserError(f"takes {what}", field=option, value=word, fix=f"write {option} with {what}, such as {such}") from None
     return found
 
 
 def _checkpoints(given: list[str] | None) -> list[Any]:
-    return [word if word in ("last", "best") else _numbers("--checkpoint", [word], int)[0] for word in _words(given)]
+    from ddpm_exp.spec.errors import UserError
+
+    found: list[Any] = []
+    for word in _words(given):
+        if word not in ("last", "best") and not word.isdecimal():
+            fix = "write last, best, or the images after which it was kept, such as 512000"
+            raise UserError("no such checkpoint", field="--checkpoint", value=word, fix=fix)
+        found.append(int(word) if word.isdecimal() else word)
+    return found
 
 
 def _devices(asked: int | None) -> int:
@@ -103,27 +118,36 @@ def command(
     ] = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option("--metrics", metavar="NAMES", help="fd_effnet, kid_effnet, precision, recall; fid, kid, inception_score."),
+        typer.Option(
+            "--metrics",
+            metavar="NAMES",
+            help="fd_effnet, kid_effnet, precision, recall, noise_left (the default); fid, kid, inception_score (Inception's).",
+        ),
     ] = None,
     inception: Annotated[
         str | None, typer.Option("--inception", metavar="FILE", help="Inception's weights, for fid, kid and inception_score.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the noise. Default: the run's own.")] = None,
     devices: Annotated[int | None, typer.Option("--devices", min=1, metavar="N", help="GPUs to use. Default: all here.")] = None,
+    show_kept: Annotated[
+        bool, typer.Option("--kept", help="Show what was measured of this run so far; draw nothing. Goes without other options.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure images of a recorded run against the real ones: Frechet and kernel distance, precision and recall.
+    """Measure images of a recorded run against the real ones: Frechet and kernel distance, precision, recall, noise left.
 
     Options take several values, with commas or again: each combination is a line of the table, and is kept in the run's
-    evaluations.jsonl with all that it depends on. The last line has training images in place of drawn ones: no sampler can be
-    expected below it. What an option does not say is as the experiment has it.
+    evaluations.jsonl with all that it depends on as soon as it is measured. Time and memory are said before. The last line has
+    training images in place of drawn ones: no sampler can be expected below it. What an option does not say is as the experiment
+    has it.
 
     \b
     ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b
     ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b --sampler ddim,heun --steps 10,25,50 --n 3000
     ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b --weights raw,ema --metrics fd_effnet,kid_effnet
+    ddpm-exp evaluate runs/adr_0002/20904344d7fc/0-ae37331b --kept
     """
-    from ddpm_exp.cli.evaluate_table import facts_of, row_line, table
+    from ddpm_exp.cli.evaluate_table import facts_of, kept_lines, row_lines, table, wrapped
     from ddpm_exp.cli.output import console, print_json, say
     from ddpm_exp.ranks.environment import launched
 
@@ -139,6 +163,21 @@ def command(
         "inception": inception,
         "seed": seed,
     }
+    if show_kept:
+        from ddpm_exp.spec.errors import UserError
+
+        for name, value in {"n": n, **settings, "devices": devices}.items():
+            if value not in (None, []):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(
+                    "--kept shows all that was measured", field=option, value=value, fix=f"leave out {option} or --kept"
+                )
+        before = kept(run)
+        if as_json:
+            print_json([facts_of(one) for one in before])
+        for line in [] if as_json else kept_lines(before):
+            say(console(), line)
+        return
     place = launched()
     if place is None and (count := _devices(devices)) > 1:
         from ddpm_exp.ranks.launch import launch
@@ -148,7 +187,23 @@ def command(
         evaluate(run, n, **settings)
         return
     screen = console(stderr=True)
-    told = evaluate(run, n, **settings, say=lambda text: say(screen, text), on_row=lambda row: say(screen, row_line(row)))
+    done_so_far = 0
+
+    def tell(lines: Sequence[str]) -> None:
+        for line in lines:
+            say(screen, line)
+
+    def on_row(row: Row, done: Done) -> None:
+        nonlocal done_so_far
+        done_so_far = done.settings
+        tell(row_lines(row, done))
+
+    try:
+        told = evaluate(run, n, **settings, say=lambda text: tell(wrapped(text)), on_row=on_row)
+    except KeyboardInterrupt:
+        are = "setting is" if done_so_far == 1 else "settings are"
+        tell(wrapped(f"{done_so_far} {are} kept in the run's evaluations.jsonl; --kept shows them"))
+        raise
     assert told is not None  # this is the first process
     if as_json:
         print_json(facts_of(told))

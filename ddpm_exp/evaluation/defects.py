@@ -29,7 +29,7 @@ _HELD_OUT = 1024
 _PIXELS = 4_000_000
 """Of real images that tell what is usual; at least 64 images."""
 
-_SMALLEST_SIDE = 4
+SMALLEST_SIDE = 4
 """Pixels; an image of fewer has neither a spectrum nor a texture."""
 
 
@@ -45,7 +45,7 @@ class Defects:
     def of(self, drawn: torch.Tensor) -> dict[str, float]:
         """Measures of `drawn` [N, *shape], whose conditions come in the data's own proportions."""
         drawn = drawn[:MOST_SAMPLES]
-        found = self._of_pixels(drawn) if self.family == "image" and min(drawn.shape[2:]) >= _SMALLEST_SIDE else {}
+        found = self._of_pixels(drawn) if self.family == "image" and min(drawn.shape[2:]) >= SMALLEST_SIDE else {}
         found["samples/measured"] = float(len(drawn))
         features = self.embedding(drawn)
         distances, quotients = neighbours.nearest(features, self._train)

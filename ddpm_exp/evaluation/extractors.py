@@ -17,6 +17,9 @@ from ddpm_exp.spec.evaluation import FID
 WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
 _ORIGIN = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/" + WEIGHTS_NAME
 
+FIELD = "evaluation.fid.weights"
+"""What names the file of Inception's weights in an experiment."""
+
 INCEPTION = "inception-v3-compat"
 """torch-fidelity's name of the network that FID is defined by."""
 
@@ -68,7 +71,7 @@ class Extractor:
 def efficientnet(field: str = "evaluation.fd") -> Extractor:
     """EfficientNet-Lite0. Raises UserError with the command that installs what it lacks."""
     if absent := packages.missing():
-        otherwise = f"set {field} to None" if field.startswith("evaluation.") else "name other metrics"
+        otherwise = f"set {field} to None" if field.startswith("evaluation.") else "take --metrics noise_left"
         raise UserError(
             f"distances in the features of EfficientNet-Lite0 need {' and '.join(absent)}",
             field=field,
@@ -79,28 +82,32 @@ def efficientnet(field: str = "evaluation.fd") -> Extractor:
     return Extractor(NAME, LAYER, RESOLUTION, Path(weights_path()), field, "EfficientNet-Lite0")
 
 
-def inception(fid: FID) -> Extractor:
-    """Inception. Raises UserError with the way to get its weights."""
-    return Extractor(INCEPTION, LAYER, 299, find_weights(fid), "evaluation.fid.weights", "Inception")
+def inception(fid: FID, field: str = FIELD) -> Extractor:
+    """Inception. `field`: what names the file of its weights. Raises UserError with the way to get it."""
+    return Extractor(INCEPTION, LAYER, 299, find_weights(fid, field), field, "Inception")
 
 
-def find_weights(fid: FID) -> Path:
+def find_weights(fid: FID, field: str = FIELD) -> Path:
     """The Inception weights file: `fid.weights`, else torch hub's cache. Raises UserError with the way to get it."""
     if fid.weights is not None:
         path = Path(fid.weights).expanduser()
         if not path.is_file():
-            raise UserError("no such file of Inception weights", field="evaluation.fid.weights", value=fid.weights, fix=_fix())
+            raise UserError("no such file of Inception weights", field=field, value=fid.weights, fix=_fix(field))
         return path
     path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
     if not path.is_file():
         raise UserError(
-            "FID needs Inception weights, and torch's hub cache has none", field="evaluation.fid", value=str(path), fix=_fix()
+            "FID needs Inception weights, and torch's hub cache has none",
+            field=field.removesuffix(".weights"),
+            value=str(path),
+            fix=_fix(field),
         )
     return path
 
 
-def _fix() -> str:
-    return f"download {_ORIGIN} and name it in evaluation.fid.weights or put it into the cache; or set evaluation.fid to None"
+def _fix(field: str) -> str:
+    otherwise = "set evaluation.fid to None" if field == FIELD else "name other metrics"
+    return f"download {_ORIGIN} and name it in {field} or put it into the cache; or {otherwise}"
 
 
 def require_tensors(extractor: Extractor) -> None:

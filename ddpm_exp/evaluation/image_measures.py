@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.evaluation import fidelity
 from ddpm_exp.evaluation.centroids import class_figures
-from ddpm_exp.evaluation.extractors import INCEPTION, LOGITS, Extractor, efficientnet, inception, unusable
+from ddpm_exp.evaluation.extractors import FIELD, INCEPTION, LOGITS, Extractor, efficientnet, inception, unusable
 from ddpm_exp.evaluation.fidelity import FeatureSet, distances, inception_score
 from ddpm_exp.evaluation.image_features import TOGETHER, Extraction
 from ddpm_exp.evaluation.reals import Reals, Split, as_many_of_training, every, features_of, question_of
@@ -56,9 +57,9 @@ def of_fd(spec: FD, field: str = "evaluation.fd") -> ImageMeasure:
     return ImageMeasure(efficientnet(field), spec.images, spec.metrics, "held-out", floor=True)
 
 
-def of_fid(spec: FID) -> ImageMeasure:
-    """What `evaluation.fid` asks. Raises UserError where the weights are missing, with the way to get them."""
-    return ImageMeasure(inception(spec), spec.images, spec.metrics, "train", floor=False)
+def of_fid(spec: FID, field: str = FIELD) -> ImageMeasure:
+    """What `spec` asks; `field` names the file of weights. Raises UserError where that is missing, with the way to get it."""
+    return ImageMeasure(inception(spec, field), spec.images, spec.metrics, "train", floor=False)
 
 
 @dataclass(frozen=True)
@@ -75,43 +76,66 @@ class Measured:
     reals: int
 
 
-def measure(
-    asked: ImageMeasure,
-    generated: torch.Tensor | None,
-    splits: Splits,
-    device: torch.device,
-    ranks: Ranks = SINGLE,
-    room: Room | None = None,
-    together: int = TOGETHER,
-    told: torch.Tensor | None = None,
-) -> Measured | None:
-    """`asked` of uint8 `generated` [N, C, H, W], which the first of several processes has; None in the others, which do a share.
+class Comparison:
+    """Drawn images against the same reals, set by set: the features of these and the floor are found once, and kept on the disk.
 
-    They are drawn with conditions as often as the data has them (`asked.in_proportion`). `together` images go through the network
-    at once. `told`: the class that each was asked for, int64 [N], where the network is told one; classes are looked at then, too.
-    Raises RunError for a file that is not the extractor's weights, for too few images, and as `room` does where memory
-    runs out.
+    All of several processes make one and call the same methods with the same arguments. `images` are in each drawn set; `together`
+    go through the network at once. Raises RunError where the reals or `images` are too few.
     """
-    drawn: torch.Tensor = ranks.share(generated)
-    reals = every(splits, asked.against)
-    floor = as_many_of_training(splits, len(drawn)) if asked.floor else None
-    _require_enough(asked, len(drawn), reals)
-    extraction = Extraction(asked.extractor, asked.layers, device, ranks, room or Room(), together)
-    real = features_of(reals, extraction)
-    ours = extraction.features(drawn)
-    instead = {} if floor is None else _of_floor(asked, floor, reals, real, extraction)
-    if not ranks.leads:
-        return None
-    values = _distances(asked, FeatureSet(ours[asked.extractor.layer]), real)
-    if "inception_score" in asked.metrics:
-        values["inception_score"] = inception_score(ours[LOGITS])
-    values |= {f"{name}_of_real": value for name, value in instead.items()}
-    labels = splits.held_out.labels
-    if asked.floor and told is not None and labels is not None:
-        seen = class_figures(ours[asked.extractor.layer], told, real.features, labels, len(splits.held_out.class_names))
-        values |= {f"{name}_effnet": value for name, value in seen.items()}
-    named = {f"samples/{name}": value for name, value in values.items()}
-    return Measured(named, _measurement(asked, len(drawn), reals, floor), len(drawn), len(reals))
+
+    def __init__(
+        self,
+        asked: ImageMeasure,
+        splits: Splits,
+        images: int,
+        device: torch.device,
+        ranks: Ranks = SINGLE,
+        room: Room | None = None,
+        together: int = TOGETHER,
+    ) -> None:
+        self.asked, self._splits, self._images, self._ranks = asked, splits, images, ranks
+        self._reals = every(splits, asked.against)
+        self._floor = as_many_of_training(splits, images) if asked.floor else None
+        _require_enough(asked, images, self._reals)
+        self._extraction = Extraction(asked.extractor, asked.layers, device, ranks, room or Room(), together)
+
+    @cached_property
+    def _real(self) -> FeatureSet:
+        return features_of(self._reals, self._extraction)
+
+    @cached_property
+    def _instead(self) -> dict[str, float]:
+        if self._floor is None:
+            return {}
+        return _of_floor(self.asked, self._floor, self._reals, self._real, self._extraction)
+
+    def prepare(self) -> None:
+        """Find what does not depend on the drawn images. Raises as `of`."""
+        _ = self._real, self._instead
+
+    def of(self, generated: torch.Tensor | None, told: torch.Tensor | None = None) -> Measured | None:
+        """What is asked of uint8 `generated` [images, C, H, W], which the first of several processes has; None in the others.
+
+        They are drawn with conditions as often as the data has them (`asked.in_proportion`). `told`: the class that each was asked
+        for, int64 [images], where the network is told one; classes are looked at then, too. Raises RunError for a file that is not
+        the extractor's weights, and as `room` does where memory runs out.
+        """
+        self.prepare()
+        asked, drawn = self.asked, self._ranks.share(generated)
+        ours = self._extraction.features(drawn)
+        if not self._ranks.leads:
+            return None
+        values = _distances(asked, FeatureSet(ours[asked.extractor.layer]), self._real)
+        if "inception_score" in asked.metrics:
+            values["inception_score"] = inception_score(ours[LOGITS])
+        values |= {f"{name}_of_real": value for name, value in self._instead.items()}
+        held_out = self._splits.held_out
+        if asked.floor and told is not None and held_out.labels is not None:
+            features = ours[asked.extractor.layer]
+            seen = class_figures(features, told, self._real.features, held_out.labels, len(held_out.class_names))
+            values |= {f"{name}_effnet": value for name, value in seen.items()}
+        named = {f"samples/{name}": value for name, value in values.items()}
+        return Measured(named, _measurement(asked, len(drawn), self._reals, self._floor), len(drawn), len(self._reals))
 
 
 def _of_floor(asked: ImageMeasure, floor: Reals, reals: Reals, real: FeatureSet, extraction: Extraction) -> dict[str, float]:
@@ -121,7 +145,7 @@ def _of_floor(asked: ImageMeasure, floor: Reals, reals: Reals, real: FeatureSet,
         "to": question_of(reals, extraction),
         "metrics": list(asked.metrics),
         "settings": [fidelity.SEED, fidelity.KID_SUBSETS, fidelity.KID_SUBSET, fidelity.NEIGHBOURS],
-        "numpy": version_of("numpy"),
+        "versions": {name: version_of(name) for name in ("numpy", "scipy")},
     }
     kept = _FLOORS.find(question) if extraction.ranks.leads else None
     if extraction.ranks.share(kept is not None):

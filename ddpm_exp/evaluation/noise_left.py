@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import unfold
 
-_BLOCK = 8
+BLOCK = 8
 """Pixels of a block's side: 8x8x3 = 192 directions in colour, and a whole image of scikit-learn's digits."""
 
 _TOGETHER = 64
@@ -78,7 +78,7 @@ def fit_noise_scale(train: torch.Tensor, held_out: torch.Tensor) -> NoiseScale:
 
 
 def _fit_quiet(train: torch.Tensor, held_out: torch.Tensor, usual: float) -> Quiet:
-    block = min(_BLOCK, *train.shape[2:])
+    block = min(BLOCK, *train.shape[2:])
     rows = _blocks(train, block).flatten(0, 1)
     mean = rows.mean(0)
     rows = rows - mean

@@ -95,7 +95,7 @@ def question_of(reals: Reals, extraction: Extraction) -> dict[str, Any]:
         "weights": extractor.sha256,
         "dtype": "float32",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "versions": {name: version_of(name) for name in ("torch", "torch-fidelity", "timm")},
+        "versions": {name: version_of(name) for name in ("ddpm-exp", "torch", "torch-fidelity", "timm")},
     }
 
 

@@ -24,10 +24,10 @@ _CLASSES = 10
 _VALUE_ROWS = 8
 """Values that take turns in a grid (`ddpm_exp.evaluation.asked`)."""
 
-_INCEPTION_FLOPS = 11.4e9
+INCEPTION_FLOPS = 11.4e9
 """Of one image of 299x299 (5.7 billion multiplications and as many additions)."""
 
-_EFFICIENTNET_FLOPS = 0.25e9
+EFFICIENTNET_FLOPS = 0.25e9
 """Of one image of 128x128 by EfficientNet-Lite0, counted likewise."""
 
 _HELD_OUT = 10_000
@@ -80,6 +80,11 @@ def calls_of(sampling: Sampling) -> int:
     return 2 * sampling.steps - 1 if sampling.sampler in ("heun", "edm-stochastic") else sampling.steps
 
 
+def copies_of(sampling: Sampling) -> int:
+    """How often the network sees each sample in an evaluation: twice where guidance sends it without its condition, too."""
+    return 1 if sampling.guidance_scale == 1 else 2
+
+
 def costs_at_end(experiment: Experiment) -> tuple[str, ...]:
     """What distances in features cost once, at the end of a run: a sentence for each."""
     spec, calls = experiment.evaluation, calls_of(experiment.sampling)
@@ -95,7 +100,7 @@ def _feature_flops(experiment: Experiment) -> float:
     spec, training = experiment.evaluation, training_images(experiment.data)
     through_inception = 0 if spec.fid is None else spec.fid.images + (training or spec.fid.images)
     through_efficientnet = 0 if spec.fd is None else 2 * spec.fd.images + _HELD_OUT
-    return through_inception * _INCEPTION_FLOPS + through_efficientnet * _EFFICIENTNET_FLOPS
+    return through_inception * INCEPTION_FLOPS + through_efficientnet * EFFICIENTNET_FLOPS
 
 
 def measured_examples(experiment: Experiment) -> int:

@@ -17,6 +17,7 @@ from ddpm_exp.spec.data import training_images
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Gpu
 from ddpm_exp.spec.plan import Plan
+from ddpm_exp.spec.training import Precision
 
 
 class Rates(NamedTuple):
@@ -103,6 +104,21 @@ def timing(
     epoch = None if per_epoch is None else per_epoch / speed
     found = Timing(step, speed, epoch, training, evaluation, run, factor, source)
     return found if images_per_second is None else found.at_speed(images_per_second, as_run=as_run)
+
+
+def drawing_seconds(
+    experiment: Experiment, gpu: Gpu, precision: Precision, *, calls: int, together: int
+) -> tuple[float, float] | None:
+    """Seconds in which the network of `experiment` is asked about one image `calls` times, `together` at once, and the factor
+    within which that is expected; None on a CPU and on a GPU whose rates are unknown."""
+    if not is_cuda(gpu) or not (gpu.bandwidth_gbs and gpu.half_tflops and gpu.fp32_tflops):
+        return None
+    kernels = _alike(kernels_of(gpu, precision, fused_norms=experiment.hardware.fused_kernels))
+    tf32 = experiment.training.tf32 and gpu.capability >= (8, 0)
+    captured = experiment.hardware.cuda_graph
+    once = pass_seconds(work_of(experiment, kernels, "sampling"), gpu, together, captured=captured, tf32=tf32)
+    source: Source = "counted" if gpu.name in _FITTED and precision != "fp32" else "predicted, not measured"
+    return calls / together * once, FACTORS[source] if gpu.maker == "NVIDIA" else _UNTRIED
 
 
 def pass_seconds(work: Work, gpu: Gpu, images: int, *, captured: bool, tf32: bool = False, rates: Rates = RATES) -> float:

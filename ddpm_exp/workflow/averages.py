@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -40,6 +40,17 @@ def average_of(recorded: Recorded, sigma_rel: float) -> Weights:
 
     Raises UserError where the run kept no snapshots, and where theirs make no average of this width.
     """
+    kept, weights = _combination(recorded, sigma_rel)
+    return Weights(mixed(_states(kept), weights), averaged=True, images_seen=images_of(kept[-1][0]))
+
+
+def require_average(recorded: Recorded, sigma_rel: float) -> None:
+    """Raise UserError where `average_of` would; reads no tensors."""
+    _combination(recorded, sigma_rel)
+
+
+def _combination(recorded: Recorded, sigma_rel: float) -> tuple[list[tuple[Path, float]], Sequence[float]]:
+    """The snapshots (file and width), in order, and the weight of each."""
     if not 0.001 < sigma_rel < 0.28:
         raise UserError("a relative width lies between 0.001 and 0.28", field="sigma_rel", value=sigma_rel, fix="take 0.05 to 0.20")
     paths = checkpoints(recorded.run.path / FOLDER)
@@ -61,7 +72,7 @@ def average_of(recorded: Recorded, sigma_rel: float) -> Weights:
             value=sigma_rel,
             fix="take a width nearer to 0.05 to 0.10, or train with a smaller training.ema_snapshots",
         )
-    return Weights(mixed(_states(kept), found.weights), averaged=True, images_seen=last)
+    return kept, found.weights
 
 
 def _states(kept: list[tuple[Path, float]]) -> Iterator[Mapping[str, Tensor]]:

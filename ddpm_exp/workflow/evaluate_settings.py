@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import product
 from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
+from ddpm_exp.data.shapes import shape_of
+from ddpm_exp.evaluation.fidelity import fewest
 from ddpm_exp.evaluation.image_measures import ImageMeasure, of_fd, of_fid
+from ddpm_exp.evaluation.noise_counted import NAME as NOISE_LEFT
+from ddpm_exp.evaluation.noise_counted import NoiseCount
 from ddpm_exp.loading.translate import to_user_error
 from ddpm_exp.spec.data import family_of
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.evaluation import FD, FD_METRICS, FID, FID_METRICS
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.sampling import Sampling
-from ddpm_exp.workflow.recorded import Which
+from ddpm_exp.workflow.averages import require_average
+from ddpm_exp.workflow.recorded import Recorded, Which
 
 WeightsWord = Literal["ema", "raw"]
 
@@ -44,13 +50,26 @@ class Compared:
     images: int
     """Drawn with each of them."""
 
+    noise_left: bool = False
+    """Whether images with noise left are counted, too."""
+
     notes: tuple[str, ...] = ()
     """What was changed to let the settings fit together."""
+
+    @property
+    def count(self) -> int:
+        """Ways of drawing."""
+        return len(self.networks) * len(self.samplings)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is measured, without `samples/`."""
+        return (*(name for one in self.measures for name in one.metrics), *((NOISE_LEFT,) if self.noise_left else ()))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user named; nothing: as the experiment draws, and what `evaluation.fd` measures."""
+    """What a user named; nothing: as the experiment draws, and what `evaluation.fd` measures beside the noise left."""
 
     n: int | None = None
     samplers: Sequence[str] = ()
@@ -81,7 +100,12 @@ def compared(experiment: Experiment, wanted: Wanted) -> Compared:
     axes: list[Sequence[Any]] = [wanted.samplers, wanted.steps, wanted.grids, wanted.guidance]
     ways = product(*(axis or (None,) for axis in axes))
     samplings = dict.fromkeys(_sampling(experiment, way, notes) for way in ways)
-    return Compared(_networks(wanted), tuple(samplings), _measures(wanted, fid, n), n, tuple(dict.fromkeys(notes)))
+    metrics = _metrics(wanted)
+    noise_left = NOISE_LEFT in metrics and NoiseCount.sees(min(shape_of(experiment.data, experiment.condition)[1:]))
+    if NOISE_LEFT in metrics and not noise_left:
+        notes.append(f"{NOISE_LEFT} is left out: images of so few pixels do not tell noise from strokes")
+    measures = _measures(metrics, wanted, fid, n)
+    return Compared(_networks(wanted), tuple(samplings), measures, n, noise_left, tuple(dict.fromkeys(notes)))
 
 
 def _networks(wanted: Wanted) -> tuple[Network, ...]:
@@ -135,16 +159,35 @@ def _meaningless(error: ValidationError, named: dict[str, Any], values: dict[str
     return None
 
 
-def _measures(wanted: Wanted, fid: FID | None, n: int) -> tuple[ImageMeasure, ...]:
-    metrics = tuple(dict.fromkeys(name.removeprefix("samples/") for name in wanted.metrics)) or FD_METRICS
+def _metrics(wanted: Wanted) -> tuple[str, ...]:
+    """Names without `samples/`. Raises UserError for one that is none, or that needs more images."""
+    metrics = tuple(dict.fromkeys(name.removeprefix("samples/") for name in wanted.metrics)) or (*FD_METRICS, NOISE_LEFT)
+    known = (*FD_METRICS, *FID_METRICS, NOISE_LEFT)
     for name in metrics:
-        if name not in (*FD_METRICS, *FID_METRICS):
-            every = ", ".join((*FD_METRICS, *FID_METRICS))
-            raise UserError("no such measure of images", field="--metrics", value=name, fix=f"take some of {every}")
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            fix = f"did you mean '{near[0]}'?" if near else f"take some of {', '.join(known)}"
+            raise UserError("no such measure of images", field="--metrics", value=name, fix=fix)
+    needed = fewest(metrics)
+    if wanted.n is not None and wanted.n < needed:
+        raise UserError(f"{', '.join(metrics)} need at least {needed} images", field="--n", value=wanted.n, fix="draw thousands")
+    return metrics
+
+
+def _measures(metrics: tuple[str, ...], wanted: Wanted, fid: FID | None, n: int) -> tuple[ImageMeasure, ...]:
     found = []
     if ours := tuple(name for name in FD_METRICS if name in metrics):
         found.append(of_fd(FD(images=max(n, 4), metrics=ours), field="--metrics"))
     if theirs := tuple(name for name in FID_METRICS if name in metrics):
         weights = wanted.inception or (None if fid is None else fid.weights)
-        found.append(of_fid(FID(images=max(n, 2), weights=weights, metrics=theirs)))
+        found.append(of_fid(FID(images=max(n, 2), weights=weights, metrics=theirs), field="--inception"))
     return tuple(found)
+
+
+def require_networks(recorded: Recorded, networks: tuple[Network, ...]) -> None:
+    """Raise, as `load` would, where the run does not have the weights of one of `networks`: before hours go into the others."""
+    for network in networks:
+        if network.sigma_rel is not None:
+            require_average(recorded, network.sigma_rel)
+        else:
+            recorded.require(network.checkpoint)

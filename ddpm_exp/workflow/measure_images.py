@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation.asked import in_proportion
+from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.image_features import TOGETHER
-from ddpm_exp.evaluation.image_measures import ImageMeasure, Measured, measure, of_fd, of_fid
+from ddpm_exp.evaluation.image_measures import Comparison, ImageMeasure, Measured, of_fd, of_fid
 from ddpm_exp.memory.estimate import fid_batch
 from ddpm_exp.memory.evaluating import calls_of
+from ddpm_exp.records.cache import version_of
 from ddpm_exp.records.evaluations import Evaluated
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.records.sink import Sink
@@ -21,6 +24,7 @@ from ddpm_exp.workflow.assemble import Runtime
 from ddpm_exp.workflow.display import Display
 from ddpm_exp.workflow.orders import lead
 from ddpm_exp.workflow.prepare import Prepared
+from ddpm_exp.workflow.recorded import Which
 
 
 def asked_of(spec: Evaluation) -> list[ImageMeasure]:
@@ -73,7 +77,8 @@ def _measure(prepared: Prepared, runtime: Runtime, asked: ImageMeasure, phase: C
     phase(f"{asked.title}: extracting features")
     together = _together(prepared, runtime, asked)
     images = to_uint8(drawn) if ranks.leads else None
-    return measure(asked, images, splits, artist.device, ranks, artist.room, together, conditions.labels)
+    comparison = Comparison(asked, splits, asked.images, artist.device, ranks, artist.room, together)
+    return comparison.of(images, conditions.labels)
 
 
 def _together(prepared: Prepared, runtime: Runtime, asked: ImageMeasure) -> int:
@@ -86,10 +91,21 @@ def _together(prepared: Prepared, runtime: Runtime, asked: ImageMeasure) -> int:
     return int(-runtime.trainer.ranks.largest(-planned))
 
 
+def drawing_of(artist: Artist, *, averaged: bool, sigma_rel: float | None = None, checkpoint: Which = "last") -> dict[str, Any]:
+    """All that decides which images `artist` draws, beside the run and the images that its network had seen."""
+    return artist.sampling.model_dump(mode="json") | {
+        "calibrate": artist.sampling.calibrate and artist.reference is not None,
+        "weights": "ema" if averaged else "raw",
+        "sigma_rel": sigma_rel,
+        "checkpoint": checkpoint,
+        "seed": artist.seed,
+        "versions": {name: version_of(name) for name in ("ddpm-exp", "torch")},
+    }
+
+
 def _evaluated(prepared: Prepared, runtime: Runtime, measured: Measured, seconds: float) -> Evaluated:
     sampling = runtime.artist.sampling
-    averaged = runtime.averaged() is not runtime.trainer.network
-    drawing = sampling.model_dump(mode="json") | {"weights": "ema" if averaged else "raw", "seed": runtime.artist.seed}
+    drawing = drawing_of(runtime.artist, averaged=runtime.averaged() is not runtime.trainer.network)
     cost = {
         "network_calls": measured.generated * calls_of(sampling),
         "seconds": round(seconds, 3),

@@ -128,22 +128,31 @@ class Recorded:
         """
         if isinstance(checkpoint, int):
             return _weights(load_checkpoint(self._after(checkpoint)), averaged)
-        best = checkpoint == "best"
-        found = latest(self.run.checkpoints, series=BEST if best else "")
-        if found is None and best:
-            raise UserError(
+        found = latest(self.run.checkpoints, series=BEST if checkpoint == "best" else "")
+        if found is None:
+            raise self._without(checkpoint)
+        return _weights(found[1], averaged)
+
+    def require(self, checkpoint: Which) -> None:
+        """Raise as `weights` does where there is no such checkpoint; reads none."""
+        if isinstance(checkpoint, int):
+            self._after(checkpoint)
+        elif not checkpoints(self.run.checkpoints, series=BEST if checkpoint == "best" else ""):
+            raise self._without(checkpoint)
+
+    def _without(self, checkpoint: Which) -> UserError:
+        if checkpoint == "best":
+            return UserError(
                 "this run keeps no best checkpoint, or has not evaluated since its beginning",
                 field="checkpoint",
                 value="best",
                 fix="train with training.keep_best=True, or take the last checkpoint",
             )
-        if found is None:
-            raise RunError(
-                "this run has no checkpoint yet",
-                field=str(self.run.path),
-                fix="train it: give the command that began it again, or choose another run (`ddpm-exp runs` lists them)",
-            )
-        return _weights(found[1], averaged)
+        return RunError(
+            "this run has no checkpoint yet",
+            field=str(self.run.path),
+            fix="train it: give the command that began it again, or choose another run (`ddpm-exp runs` lists them)",
+        )
 
     def _after(self, images: int) -> Path:
         kept = {images_of(path): path for path in checkpoints(self.run.checkpoints)}

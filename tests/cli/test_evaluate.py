@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from support.recorded_run import IMAGES_SEEN, record, small
 from support.shard_files import write_shards
 from typer.testing import CliRunner
@@ -15,6 +17,8 @@ from typer.testing import CliRunner
 from ddpm_exp.cli.main import app
 from ddpm_exp.data.datasets import load as load_data
 from ddpm_exp.evaluation.extractors import efficientnet
+from ddpm_exp.evaluation.image_measures import Measured
+from ddpm_exp.evaluation.noise_counted import NoiseCount
 from ddpm_exp.records.evaluations import Evaluated
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.condition import ClassLabels
@@ -58,7 +62,7 @@ def test_options_with_several_values_give_their_product_as_a_table_of_80_columns
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "8 drawn images, after 320 images of training, grid trailing, guidance 1"
+    assert lines[0] == "8 drawn images, after 320 images of training, grid trailing, guidance 1, seed 0"
     head = next(place for place, line in enumerate(lines) if line.startswith("weights"))
     assert lines[head].split() == ["weights", "sampler", "steps", "calls", "KID(eff)", "recall", "time"]
     rows = [line.split()[:4] for line in lines[head + 1 : head + 9]]
@@ -76,7 +80,10 @@ def test_the_cost_is_said_before_anything_is_drawn(compared: tuple[Path, Any]) -
     said = compared[1].stderr.splitlines()
     assert said[0] == "sampling.eta means nothing for heun and is left at 0.0"
     assert said[1] == "8 settings x 8 images: 208 network calls, for kid_effnet, recall"
-    assert len(said) == 10 and said[2].startswith("raw, ddim, 2 steps, trailing: kid_effnet ")
+    assert said[2].startswith("time: about ") and any(line.startswith("memory: at most ") for line in said[3:5])
+    rows = [line for line in said if re.match(r"\d of 8: ", line)]
+    assert len(rows) == 8 and rows[0].startswith("1 of 8: raw, ddim, 2 steps, trailing: KID(eff) ")
+    assert max(map(len, said)) <= 80
 
 
 def test_every_row_is_kept_with_the_run_and_all_that_it_depends_on(compared: tuple[Path, Any]) -> None:
@@ -104,8 +111,10 @@ def test_without_options_it_draws_as_the_experiment_does_and_says_it_as_json(run
 
 
 def test_any_checkpoint_can_be_evaluated_and_one_that_is_not_there_is_told(run: Path) -> None:
-    done = evaluate(run, "--checkpoint", "320", "--metrics", "recall")
-    assert done.exit_code == 0 and kept(run)[0].drawing["checkpoint"] == 320
+    done = evaluate(run, "--checkpoint", "320,last", "--metrics", "recall")
+    assert done.exit_code == 0 and [one.drawing["checkpoint"] for one in kept(run)] == [320, "last"]
+    assert "1 of 2: 320 images, ema, ddim, 2 steps, trailing: recall " in done.stderr
+    assert "drawn" in evaluate_kept(run).stdout, "both are the same network: one line"
     done = evaluate(run, "--checkpoint", "64", "--metrics", "recall")
     assert done.exit_code == 2
     assert "checkpoint = 64: this run keeps no checkpoint after so many images" in done.stderr
@@ -119,11 +128,12 @@ def test_any_checkpoint_can_be_evaluated_and_one_that_is_not_there_is_told(run: 
         (("--steps", "101"), "sampling.steps = 101: sampling cannot take more steps than the 100 timesteps"),
         (("--steps", "ten"), "--steps = 'ten': takes whole numbers"),
         (("--metrics", "fidd"), "--metrics = 'fidd': no such measure of images"),
+        (("--n", "3"), "--n = 3: fd_effnet, kid_effnet, precision, recall, noise_left need at least 4 images"),
         (("--weights", "averaged"), "--weights = 'averaged': weights are the average or the last ones"),
         (("--sigma-rel", "0.1", "--checkpoint", "best"), "--checkpoint = 'best': an average of a chosen width"),
         (("--sigma-rel", "0.1"), "sigma_rel = 0.1: this run kept no snapshots of averages"),
-        (("--metrics", "fid", "--inception", "none.pth"), "evaluation.fid.weights = 'none.pth': no such file"),
-        (("--checkpoint", "first"), "--checkpoint = 'first': takes whole numbers"),
+        (("--metrics", "fid", "--inception", "none.pth"), "--inception = 'none.pth': no such file"),
+        (("--checkpoint", "first"), "--checkpoint = 'first': no such checkpoint"),
     ],
 )
 def test_what_does_not_fit_is_one_message_before_anything_is_drawn(run: Path, words: tuple[str, ...], said: str) -> None:
@@ -146,3 +156,56 @@ def test_data_that_are_no_images_are_refused(tmp_path: Path) -> None:
     wine = small(data=Table(source="wine"), condition=ClassLabels(), model=MLP(hidden_dim=16, layers=1, time_embedding=8))
     done = evaluate(record(tmp_path / "runs", wine))
     assert done.exit_code == 2 and "distances in features are for images, and table holds none" in done.stderr
+
+
+def test_a_table_that_would_be_wider_is_two_with_the_settings_numbered(run: Path) -> None:
+    words = ("--sampler", "ddim,edm-stochastic", "--steps", "2,3", "--weights", "raw,ema", "--grid", "trailing,karras")
+    lines = evaluate(run, *words, "--metrics", "noise_left,precision,recall,kid_effnet", "--guidance", "1").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    heads = [place for place, line in enumerate(lines) if line.startswith("   ")]
+    assert [lines[place].split()[:2] for place in heads] == [["weights", "sampler"], ["KID(eff)", "precis."]]
+    assert [line.split()[0] for line in lines[heads[0] + 1 : heads[0] + 17]] == [str(number) for number in range(1, 17)]
+    assert lines[heads[0] + 16].split()[1:] == ["ema", "edm-stochastic", "3", "5", "karras"]
+    assert lines[heads[1] + 16].split()[0] == "16" and lines[heads[1] + 17].startswith("(real)")
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of, calls = NoiseCount.of, list[int]()
+
+    def interrupted(count: NoiseCount, drawn: torch.Tensor) -> Measured:
+        calls.append(len(drawn))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return of(count, drawn)
+
+    monkeypatch.setattr(NoiseCount, "of", interrupted)
+    done = evaluate(run, "--metrics", "noise_left", "--steps", "1,2,3")
+    assert done.exit_code == 130
+    said = "1 setting is kept in the run's evaluations.jsonl; --kept shows them"
+    assert done.stderr.splitlines()[-2:] == [said, "interrupted"]
+    assert [one.drawing["steps"] for one in kept(run)] == [1]
+
+
+def test_what_was_measured_is_shown_later_as_tables_of_equals(run: Path) -> None:
+    assert evaluate_kept(run).stdout == "nothing was measured of this run yet: the same command without --kept does\n"
+    evaluate(run, "--metrics", "recall", "--steps", "2,3")
+    evaluate(run, "--metrics", "recall", "--steps", "4", "--weights", "raw")
+    evaluate(run, "--metrics", "precision", "--steps", "3")
+    CliRunner().invoke(app, ["evaluate", str(run), "-n", "9", "--metrics", "recall", "--steps", "2"])
+    lines = evaluate_kept(run).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    apart = next(place for place, line in enumerate(lines) if line.startswith("not to be compared"))
+    assert lines[apart].startswith("not to be compared with those above (floor_n, floor_sha256, n):")
+    rows = [line.split() for line in lines[:apart] if line.startswith(("ema", "raw"))]
+    assert [row[:3] for row in rows] == [["ema", "2", "2"], ["ema", "3", "3"], ["raw", "4", "4"]]
+    assert [row[3] == "-" for row in rows] == [True, False, True], "precision was asked of one alone"
+    assert any(line.startswith("9 drawn images") for line in lines[apart:])
+    told = json.loads(evaluate_kept(run, "--json").stdout)
+    assert [(one["n"], len(one["rows"])) for one in told] == [(8, 3), (9, 1)]
+    done = evaluate_kept(run, "--steps", "3")
+    assert done.exit_code == 2 and "--steps = [3]: --kept shows all that was measured" in done.stderr
+
+
+def evaluate_kept(run: Path, *words: str) -> SimpleNamespace:
+    done = CliRunner().invoke(app, ["evaluate", str(run), "--kept", *words], env={"COLUMNS": "80"})
+    return SimpleNamespace(exit_code=done.exit_code, stdout=done.stdout, stderr=done.stderr)

@@ -19,7 +19,7 @@ from ddpm_exp.diffusion import draws
 from ddpm_exp.evaluation.centroids import class_figures, coverage, fit_centroids
 from ddpm_exp.evaluation.defects import Defects
 from ddpm_exp.evaluation.embedding import even_steps, fit_embedding
-from ddpm_exp.evaluation.image_measures import measure, of_fd
+from ddpm_exp.evaluation.image_measures import Comparison, of_fd
 from ddpm_exp.evaluation.neighbours import mean_distance, median_to_nearest_other, nearest
 from ddpm_exp.evaluation.noise_left import VISIBLE, fit_noise_scale
 from ddpm_exp.evaluation.spectrum import blur, spectrum_slopes
@@ -222,7 +222,7 @@ def test_classes_are_looked_at_in_efficientnets_features_where_the_network_is_to
     splits = split(two(whole.train, 4), two(whole.held_out, 8))
     asked, drawn = of_fd(FD(images=8, metrics=("fd_effnet",))), splits.train.x
     for told, covered in ((splits.train.labels, 1.0), (1 - splits.train.labels, 0.0)):  # type: ignore[operator]
-        found = measure(asked, drawn, splits, torch.device("cpu"), told=told)
+        found = Comparison(asked, splits, len(drawn), torch.device("cpu")).of(drawn, told)
         assert found is not None
         assert (found.values["samples/class_coverage_effnet"], found.values["samples/classes_effnet"]) == (covered, 2.0)
         assert (found.values["samples/class_distance_effnet"] < 0.5) == (covered == 1.0)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddpm_exp.evaluation.extractors import Extractor, efficientnet
 from ddpm_exp.evaluation.image_features import Extraction
 from ddpm_exp.evaluation.room import Room
-from ddpm_exp.memory.evaluating import _EFFICIENTNET_FLOPS
+from ddpm_exp.memory.evaluating import EFFICIENTNET_FLOPS
 from ddpm_exp.ranks.ranks import SINGLE
 from ddpm_exp.spec.errors import RunError, UserError
 
@@ -78,4 +78,4 @@ def test_its_arithmetic_is_what_estimates_of_time_count() -> None:
     network = extractor.create(CPU, (extractor.layer,))
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         network(IMAGES)
-    assert counted.get_total_flops() / len(IMAGES) == pytest.approx(_EFFICIENTNET_FLOPS, rel=0.02)
+    assert counted.get_total_flops() / len(IMAGES) == pytest.approx(EFFICIENTNET_FLOPS, rel=0.02)

@@ -14,7 +14,7 @@ from torch import nn
 from ddpm_exp.data.examples import Examples, Splits
 from ddpm_exp.evaluation.extractors import WEIGHTS_NAME, find_weights
 from ddpm_exp.evaluation.fidelity import FeatureSet, frechet
-from ddpm_exp.evaluation.image_measures import Measured, measure, of_fid
+from ddpm_exp.evaluation.image_measures import Comparison, Measured, of_fid
 from ddpm_exp.spec.errors import RunError, UserError
 from ddpm_exp.spec.evaluation import FID
 
@@ -30,7 +30,8 @@ COLOUR = torch.randint(0, 128, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.
 def fid_of(generated: torch.Tensor, reals: torch.Tensor, weights: Path) -> Measured:
     """Of `generated` to training images `reals`: KID, which is sooner computed than FID, of the same features."""
     splits = Splits(Examples(reals, None, ()), Examples(reals[:1], None, ()), "0" * 16)
-    found = measure(of_fid(FID(weights=str(weights), metrics=("kid",))), generated, splits, CPU)
+    asked = of_fid(FID(weights=str(weights), metrics=("kid",)))
+    found = Comparison(asked, splits, len(generated), CPU).of(generated)
     assert found is not None
     return found
 

@@ -16,7 +16,7 @@ from ddpm_exp.data.examples import Splits
 from ddpm_exp.evaluation.extractors import INCEPTION, LOGITS, efficientnet
 from ddpm_exp.evaluation.fidelity import KID_SUBSETS, SEED
 from ddpm_exp.evaluation.image_features import Extraction
-from ddpm_exp.evaluation.image_measures import Measured, measure, of_fd, of_fid
+from ddpm_exp.evaluation.image_measures import Comparison, Measured, of_fd, of_fid
 from ddpm_exp.evaluation.reals import as_many_of_training
 from ddpm_exp.evaluation.room import Room
 from ddpm_exp.ranks.ranks import SINGLE
@@ -54,7 +54,7 @@ class Found:
 
 @pytest.fixture(scope="module")
 def found(splits: Splits, drawn: torch.Tensor) -> Found:
-    ours = measure(of_fd(FD(images=N)), drawn, splits, CPU)
+    ours = Comparison(of_fd(FD(images=N)), splits, N, CPU).of(drawn)
     assert ours is not None
     return Found(ours, as_many_of_training(splits, N).images)
 
@@ -107,9 +107,9 @@ def test_values_say_everything_that_they_were_measured_with(found: Found) -> Non
     assert (told["kid_subset"], told["kid_subsets"], told["torch_fidelity"]) == (N, 100, "0.4.0")
 
 
-def test_fewer_images_than_neighbours_are_refused(splits: Splits, drawn: torch.Tensor) -> None:
+def test_fewer_images_than_neighbours_are_refused(splits: Splits) -> None:
     with pytest.raises(RunError) as caught:
-        measure(of_fd(FD(images=4)), drawn[:3], splits, CPU)
+        Comparison(of_fd(FD(images=4)), splits, 3, CPU)
     assert caught.value.rule.startswith("fd_effnet, kid_effnet, precision, recall need at least 4 drawn")
 
 
@@ -121,7 +121,7 @@ def test_inception_s_fid_kid_and_score_are_those_of_the_command_line_and_of_nump
     assert whole.layers == (default("fid"), default("isc")) and default("kid") == default("fid")
     # An earlier layer, of 192 features: the eigenvalues of 2,048 take seconds.
     asked = replace(whole, extractor=replace(whole.extractor, layer="192"))
-    ours = measure(asked, images, Splits(train, train.take(torch.arange(1)), "2" * 16), CPU)
+    ours = Comparison(asked, Splits(train, train.take(torch.arange(1)), "2" * 16), len(images), CPU).of(images)
     assert ours is not None
     theirs = fidelity(
         export(images, tmp_path / "drawn"),

@@ -16,7 +16,7 @@ from ddpm_exp.evaluation.efficientnet import EfficientNetLite0
 from ddpm_exp.evaluation.extractors import Extractor, efficientnet
 from ddpm_exp.evaluation.fidelity import FeatureSet
 from ddpm_exp.evaluation.image_features import Extraction
-from ddpm_exp.evaluation.image_measures import measure, of_fd
+from ddpm_exp.evaluation.image_measures import Comparison, of_fd
 from ddpm_exp.evaluation.reals import Reals, as_many_of_training, every, features_of
 from ddpm_exp.evaluation.room import Room
 from ddpm_exp.ranks.ranks import SINGLE
@@ -120,12 +120,12 @@ def test_the_floor_is_measured_once_for_all_that_are_compared_with_it(seen: list
     asked_for = of_fd(FD(images=5, metrics=("kid_effnet", "recall")))
     both, found = splits(), []
     for first in (0, 3):
-        found.append(measure(asked_for, both.train.x[first : first + 5], both, CPU))
-    assert seen == [6, 5, 5, 5], "reals, drawn, floor, and then what was drawn next alone"
+        found.append(Comparison(asked_for, both, 5, CPU).of(both.train.x[first : first + 5]))
+    assert seen == [6, 5, 5, 5], "reals, floor, drawn, and then what was drawn next alone"
     one, other = found
     assert one is not None and other is not None
     floors = [{name: value for name, value in each.values.items() if name.endswith("_of_real")} for each in (one, other)]
     assert floors[0] == floors[1] and len(floors[0]) == 2
     assert one.values["samples/kid_effnet"] != other.values["samples/kid_effnet"]
-    measure(of_fd(FD(images=4, metrics=("kid_effnet", "recall"))), both.train.x[:4], both, CPU)
+    Comparison(of_fd(FD(images=4, metrics=("kid_effnet", "recall"))), both, 4, CPU).of(both.train.x[:4])
     assert seen[4:] == [4, 4], "of another number it is another"

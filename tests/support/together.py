@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddpm_exp.data.examples import Splits
 from ddpm_exp.evaluation.drawing import Stopped
-from ddpm_exp.evaluation.image_measures import measure, of_fd
+from ddpm_exp.evaluation.image_measures import Comparison, of_fd
 from ddpm_exp.evaluation.likelihood import likelihood
 from ddpm_exp.evaluation.validation import validate
 from ddpm_exp.ranks.ranks import Ranks
@@ -124,7 +124,7 @@ def measure_some(ranks: Ranks) -> dict[str, float] | None:
     splits = Splits(both.train.take(torch.arange(10)), both.held_out.take(torch.arange(9)), "5" * 16)
     asked = of_fd(FD(images=7, metrics=("kid_effnet", "precision", "recall")))
     drawn = both.train.x[20:27] if ranks.leads else None
-    found = measure(asked, drawn, splits, CPU, ranks, together=2)
+    found = Comparison(asked, splits, 7, CPU, ranks, together=2).of(drawn)
     return None if found is None else found.values
 
 

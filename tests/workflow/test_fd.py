@@ -16,12 +16,13 @@ from ddpm_exp.data.pixels import to_uint8
 from ddpm_exp.evaluation.asked import in_proportion
 from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.extractors import efficientnet
-from ddpm_exp.evaluation.image_measures import measure, of_fd
+from ddpm_exp.evaluation.image_measures import Comparison, of_fd
 from ddpm_exp.evaluation.reals import every
 from ddpm_exp.loading.loaded import load_experiment
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.errors import UserError
 from ddpm_exp.spec.metrics import find_metric
+from ddpm_exp.spec.restored import experiment_of
 from ddpm_exp.workflow.evaluate import evaluate
 from ddpm_exp.workflow.evaluate_settings import Wanted
 from ddpm_exp.workflow.load import load
@@ -66,7 +67,9 @@ def test_the_same_values_stand_with_all_that_they_depend_on(run: RunDirectory) -
     assert told["reals_sha256"] == every(splits, "held-out").sha256
     drawn = kept.drawing
     assert (drawn["sampler"], drawn["steps"], drawn["grid"], drawn["guidance_scale"]) == ("ddim", 2, "trailing", 1.0)
-    assert (drawn["weights"], drawn["seed"]) == ("ema", 0)
+    assert (drawn["weights"], drawn["seed"], drawn["checkpoint"], drawn["calibrate"]) == ("ema", 0, "last", True)
+    assert set(drawn["versions"]) == {"ddpm-exp", "torch"} and all(drawn["versions"].values())
+    assert drawn.items() >= experiment_of(run.manifest.config).sampling.model_dump(mode="json").items(), "every field"
     assert kept.cost["network_calls"] == 24 and kept.cost["seconds"] > 0
 
 
@@ -77,7 +80,7 @@ def test_they_are_those_of_samples_drawn_again_from_the_run(run: RunDirectory) -
     drawn = loaded.artist(None, 0).draw(loaded.network, conditions, numbers, held_out=False)
     fd = loaded.experiment.evaluation.fd
     assert fd is not None
-    again = measure(of_fd(fd), to_uint8(drawn), splits, loaded.device)
+    again = Comparison(of_fd(fd), splits, 12, loaded.device).of(to_uint8(drawn))
     assert again is not None
     (kept,) = run.evaluations.read()
     assert again.values == pytest.approx(kept.values, rel=1e-4, abs=1e-4) and again.measurement == kept.measurement
