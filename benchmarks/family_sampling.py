@@ -3,7 +3,7 @@
     python benchmarks/family_sampling.py --out benchmarks/results/family_sampling.json              ("minutes" there: of one core)
 
 Trains small networks on 8x8 digits, the wine table, waves and outlines, each once for every seed, and draws from each in every way.
-distance: digits, the Frechet distance in pixels of 600 samples to all digits; all else, `samples/sliced_wasserstein` to the held-out
+distance: digits, the Frechet distance in pixels of 600 samples to all digits; all else, `samples/sliced_wasserstein` to held-out
 examples, in standard deviations of the features. floor: the same of as many training examples; noise: of standard normal numbers.
 to_training: the sliced distance to the training examples, which are more than the held-out ones, so that it tells samplers apart
 where the floor hides them. least_ratio: sigma / alpha from which predictions are calibrated; null: nowhere.
