@@ -127,15 +127,14 @@ class Trained:
 
 def networks(seeds: int) -> Iterator[Trained]:
     """What most people train first."""
-    for ways in (("eps-linear", "eps-cosine", "v-cosine", "shipped"), ("x0-cosine", "v-linear", "x0-linear")):
-        for seed in range(seeds):
-            for way in ways:
-                for family in BODIES:
-                    if way != "shipped":
-                        prediction, schedule = way.split("-")
-                        yield Trained(family, prediction, schedule, seed)
-                    elif family in SHIPPED:
-                        yield Trained(family, *SHIPPED[family][:2], seed)
+    for seed in range(seeds):
+        for way in ("eps-linear", "eps-cosine", "v-cosine", "shipped", "x0-cosine", "v-linear", "x0-linear"):
+            for family in BODIES:
+                if way != "shipped":
+                    prediction, schedule = way.split("-")
+                    yield Trained(family, prediction, schedule, seed)
+                elif family in SHIPPED:
+                    yield Trained(family, *SHIPPED[family][:2], seed)
 
 
 def train(trained: Trained, folder: Path) -> tuple[Prepared, Runtime]:
