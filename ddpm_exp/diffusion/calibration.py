@@ -6,7 +6,8 @@ The best linear estimate that x and the network's x0 allow, m + q (x0 - m) + p (
 error: where the network knows nothing, q is 0 and p the Wiener filter's; where it is the conditional mean E[x0 | x], q is 1 and p
 is 0, since a conditional mean is its own regression. The normal equations make what is left of x0 uncorrelated with x in each
 band, so that along the probability-flow ODE each band's power grows as the data's does. q and p are measured for bands of
-frequency (see `bands`): a network knows the large shapes at a noise in which it knows no detail.
+frequency (see `bands`): a network knows the large shapes at a noise in which it knows no detail. q lies between 0 and 1, between
+no trust and trust in full: anything else would enlarge what the network says of examples that are no real ones.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ FARTHEST = 2000.0
 SPACING = 0.75
 """Distance in log-SNR between the levels that are measured."""
 
-_PRIOR = 1e-4
-"""Weight of the belief that nothing is to be mended, as a share of the measured power: it decides where x and the network's x0
-say the same, and the two weights cannot be told apart."""
+_PRIOR = 0.01
+"""Weight of the belief that nothing is to be mended, as a share of the measured power, or of the data's where that is less: it
+decides where x and the network's x0 say the same, and the two weights cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,21 @@ class Calibration:
 
 @torch.no_grad()
 def calibrate(
-    diffusion: Diffusion, path: Path, network: Network, x0: Tensor, condition: Condition, mean: Tensor, bands: Bands, each: Each
+    diffusion: Diffusion,
+    path: Path,
+    network: Network,
+    x0: Tensor,
+    condition: Condition,
+    mean: Tensor,
+    bands: Bands,
+    each: Each,
+    sparing: bool = False,
 ) -> Calibration | None:
     """Measure what `network` says of the real examples `x0` [N, *shape], each told its own `condition`.
 
     At levels from the path's noisiest to `LEAST_RATIO`; None where the path is nowhere as noisy. The noise is always the same.
-    `each` calls what it is given with slices that cover the N examples, and returns the results.
+    `each` calls what it is given with slices that cover the N examples, and returns the results. `sparing`: mend in each band by
+    the share of the squared error that this takes away, where else all is mended.
     """
     noisiest = path.level(path.last)
     low, high = -2.0 * math.log(min(ratio(noisiest), FARTHEST)), -2.0 * math.log(LEAST_RATIO)
@@ -101,19 +111,24 @@ def calibrate(
             said = asked(diffusion, network, x, level, x.new_full((len(x),), level.c_noise), told)
             found = to_x0(diffusion.prediction, said.value, x, level)
             t, n, s = (bands.split(one.double()) for one in (real - mean, found - mean, x - level.alpha * mean))
-            return torch.stack([bands.total(product) for product in (t * n, t * s, n * n, n * s, s * s)])
+            return torch.stack([bands.total(product) for product in (t * t, t * n, t * s, n * n, n * s, s * s)])
 
         sums = torch.stack(each(products)).sum(0)
-        weights.append(_regression(*sums))
+        weights.append(_regression(*sums, sparing=sparing))
     return Calibration(mean, bands, log_snrs, torch.stack(weights).cpu())
 
 
-def _regression(tn: Tensor, ts: Tensor, nn: Tensor, ns: Tensor, ss: Tensor) -> Tensor:
-    """[2, bands]: q and p of the least |t - q n - p s|^2 + `_PRIOR` ((q - 1)^2 n^2 + p^2 s^2), from sums of products [bands]."""
-    tn, nn_ = tn + _PRIOR * nn, nn * (1 + _PRIOR)
-    ss_ = ss * (1 + _PRIOR)
-    determinant = nn_ * ss_ - ns * ns
-    known = determinant > 0  # else a band without power, of which nothing can be learnt
-    q = torch.where(known, (tn * ss_ - ts * ns) / torch.where(known, determinant, 1.0), 1.0)
-    p = torch.where(known, (ts * nn_ - tn * ns) / torch.where(known, determinant, 1.0), 0.0)
-    return torch.stack([q, p])
+def _regression(tt: Tensor, tn: Tensor, ts: Tensor, nn: Tensor, ns: Tensor, ss: Tensor, *, sparing: bool) -> Tensor:
+    """[2, bands]: q in [0, 1] and p of the least |t - q n - p s|^2 + prior ((q - 1)^2 n^2 + p^2 s^2), from sums of products
+    [bands]; the prior's weight is `_PRIOR` min(1, t^2 / n^2)."""
+    known = (nn > 0) & (ss > 0)  # else a band without power, of which nothing can be learnt
+    n2, s2 = torch.where(known, nn, 1.0), torch.where(known, ss, 1.0)
+    prior = _PRIOR * (tt / n2).clamp(max=1.0)
+    own, other = n2 * (1 + prior), s2 * (1 + prior)
+    q = (((tn + prior * n2) * other - ts * ns) / (own * other - ns * ns)).clamp(0.0, 1.0)
+    p = (ts - q * ns) / other
+    if sparing:
+        before, after = tt - 2 * tn + nn, tt - 2 * q * tn - 2 * p * ts + q * q * nn + 2 * q * p * ns + p * p * ss
+        share = (1 - after / before.clamp(min=1e-30)).clamp(0.0, 1.0)
+        q, p = 1 + share * (q - 1), share * p
+    return torch.stack([torch.where(known, q, 1.0), torch.where(known, p, 0.0)])
