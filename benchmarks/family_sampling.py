@@ -1,6 +1,6 @@
 """Which sampler draws best from small networks, for each kind of data, prediction and schedule, calibrated and not?
 
-    python benchmarks/family_sampling.py --out benchmarks/results/family_sampling.json              ("minutes" there: of one core)
+    python benchmarks/family_sampling.py --out benchmarks/results/family_sampling.json          ("minutes": waited, of all networks)
 
 Trains small networks on 8x8 digits, the wine table, waves and outlines, each once for every seed, and draws from each in every way.
 distance: digits, the Frechet distance in pixels of 600 samples to all digits; all else, `samples/sliced_wasserstein` to held-out
@@ -250,7 +250,7 @@ def main() -> None:
 
 
 def timed(trained: Trained) -> tuple[list[dict[str, Any]], float]:
-    """The rows of one network, and how long they took, in seconds of one core."""
+    """The rows of one network, and how many seconds that took."""
     began = time.monotonic()
     return measured(trained), time.monotonic() - began
 

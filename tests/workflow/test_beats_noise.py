@@ -33,7 +33,8 @@ STEPS: dict[Family, int] = {"image": 300, "vector": 1000, "sequence": 300, "poin
 """Of training, each of 32 examples: a few seconds on one core."""
 
 MOST: dict[Family, float] = {"image": 0.25, "vector": 0.75, "sequence": 0.75, "points": 0.75}
-"""Of noise's distance. Measured: images 0.06 to 0.17, all else 0.49 to 0.58 (standardised numbers have noise's mean and deviation)."""
+"""Of noise's distance. Measured: images 0.06 to 0.17, all else 0.49 to 0.58: standardised numbers have noise's mean and
+deviation."""
 
 FEW_BETAS = ("QuickTest", "MemoryConstrained")
 """Guide 000's 100 and 200 betas end at alpha = 0.60 and 0.36: so much of the data is left there that a start from pure noise is not
@@ -41,7 +42,7 @@ what the network has seen. 0.45 and 0.39 were measured."""
 
 
 def small(experiment: Experiment) -> Experiment:
-    """`experiment` as `--smoke` shrinks it, but of all examples (8x8 digits in place of larger images), trained until it knows some."""
+    """`experiment` as `--smoke` shrinks it, but on all examples (8x8 digits in place of larger images) until it knows some."""
     data, model = experiment.data, experiment.model
     if isinstance(data, Images):
         data = Digits()
