@@ -45,7 +45,7 @@ SAMPLERS = ("ddim", "ddpm", "euler", "heun", "edm-stochastic", "dpm++2m", "dpm++
 TWICE = ("heun", "edm-stochastic")
 """Samplers that ask the network twice in each step but the last."""
 
-WAYS: dict[int, tuple[float | None, ...]] = {50: (3.0, None), 25: (3.0, None, 10.0), 10: (3.0, None)}
+WAYS: dict[int, tuple[float | None, ...]] = {50: (3.0, None), 25: (3.0, None), 10: (3.0, None)}
 """Network calls to least ratios."""
 
 EXPERIMENT = '''from ddpm_exp import *

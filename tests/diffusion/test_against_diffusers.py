@@ -87,9 +87,16 @@ def states(gaussian: GaussianData, spec: Sampling, diffusion: Diffusion, *, exac
     return pairs
 
 
-DDIM = [Sampling(steps=50), Sampling(steps=20, eta=0.7), Sampling(steps=100, eta=1.0)]
+DDIM = [
+    Sampling(sampler="ddim", steps=50),
+    Sampling(sampler="ddim", steps=20, eta=0.7),
+    Sampling(sampler="ddim", steps=100, eta=1.0),
+]
 DDPM = [Sampling(sampler="ddpm", steps=steps, variance=variance) for steps in (20, 50, 100) for variance in ("small", "large")]  # type: ignore[arg-type]
-ALL_TIMES = [Sampling(steps=1000), *(Sampling(sampler="ddpm", steps=1000, variance=kind) for kind in ("small", "large"))]  # type: ignore[arg-type]
+ALL_TIMES = [
+    Sampling(sampler="ddim", steps=1000),
+    *(Sampling(sampler="ddpm", steps=1000, variance=kind) for kind in ("small", "large")),
+]  # type: ignore[arg-type]
 
 
 def named(spec: Sampling) -> str:

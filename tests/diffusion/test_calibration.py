@@ -10,7 +10,7 @@ from support.known_data import DIFFUSIONS, GaussianData
 from torch import Tensor
 
 from ddpm_exp.diffusion.bands import Bands
-from ddpm_exp.diffusion.calibration import LEAST_RATIO, Calibration, calibrate
+from ddpm_exp.diffusion.calibration import LEAST_RATIO, Calibration, Each, calibrate
 from ddpm_exp.diffusion.denoiser import denoiser
 from ddpm_exp.diffusion.network import Condition, Network
 from ddpm_exp.diffusion.paths import build_path
@@ -24,9 +24,14 @@ X0 = DATA.mean + DATA.deviation * torch.randn(512, *SHAPE, generator=torch.Gener
 BANDS = Bands(SHAPE, "image")
 
 
+def by(batch: int) -> Each:
+    """So many of the examples at once."""
+    return lambda work: [work(slice(first, min(first + batch, len(X0)))) for first in range(0, len(X0), batch)]
+
+
 def calibrated(diffusion: Diffusion, network: Network, x0: Tensor = X0) -> Calibration:
     mean = torch.full(SHAPE, DATA.mean)
-    found = calibrate(diffusion, build_path(diffusion), network, x0, None, mean, BANDS, batch=64)
+    found = calibrate(diffusion, build_path(diffusion), network, x0, None, mean, BANDS, by(64))
     assert found is not None
     return found
 
@@ -63,7 +68,7 @@ def test_a_conditional_mean_that_is_not_linear_keeps_all_its_weight() -> None:
         at = path.level(float(c_noise[0].round()) + 1)
         return torch.tanh(at.alpha / at.sigma**2 * x.sum(dim=(1, 2, 3), keepdim=True)).expand_as(x)
 
-    found = calibrate(diffusion, path, network, signs, None, torch.zeros(SHAPE), BANDS, batch=64)
+    found = calibrate(diffusion, path, network, signs, None, torch.zeros(SHAPE), BANDS, by(64))
     assert found is not None
     q, p = found.weights[-1, :, 0]
     assert float(q) == pytest.approx(1.0, abs=0.1) and float(p) == pytest.approx(0.0, abs=0.1)
@@ -87,7 +92,7 @@ def test_of_a_network_that_knows_nothing_the_wiener_filter_is_left() -> None:
 
 def test_a_band_of_which_nothing_is_known_is_left_alone() -> None:
     found = calibrate(
-        Diffusion(prediction="x0"), build_path(Diffusion()), knows_nothing, X0, None, torch.zeros(SHAPE), BANDS, batch=64
+        Diffusion(prediction="x0"), build_path(Diffusion()), knows_nothing, X0, None, torch.zeros(SHAPE), BANDS, by(64)
     )
     assert found is not None and bool(torch.isfinite(found.weights).all())
 
@@ -128,7 +133,7 @@ def test_a_path_without_such_levels_needs_no_calibration() -> None:
     short = Diffusion(timesteps=100)
     assert ratio(build_path(short).level(100)) < LEAST_RATIO
     mean = torch.zeros(SHAPE)
-    assert calibrate(short, build_path(short), knows_nothing, X0, None, mean, BANDS, batch=64) is None
+    assert calibrate(short, build_path(short), knows_nothing, X0, None, mean, BANDS, by(64)) is None
 
 
 def test_weights_lie_on_lines_between_measured_levels() -> None:
@@ -149,8 +154,7 @@ def test_examples_are_asked_about_with_their_own_condition_and_however_many_at_o
         return 0.5 * x
 
     found = [
-        calibrate(diffusion, build_path(diffusion), network, X0, told, torch.zeros(SHAPE), BANDS, batch=batch)
-        for batch in (64, 100)
+        calibrate(diffusion, build_path(diffusion), network, X0, told, torch.zeros(SHAPE), BANDS, by(batch)) for batch in (64, 100)
     ]
     assert all(one is not None for one in found)
     torch.testing.assert_close(found[0].weights, found[1].weights, atol=1e-9, rtol=1e-9)  # type: ignore[union-attr]

@@ -196,7 +196,7 @@ def test_ddim_is_the_euler_step_in_sigma_over_alpha(gaussian: GaussianData) -> N
     here, there = path.level(700), path.level(500)
     x0, eps, _ = gaussian.denoise(X, here)
     in_ratio = X / here.alpha + (there.sigma / there.alpha - here.sigma / here.alpha) * eps
-    move = transition(Sampling(), here, there)
+    move = transition(Sampling(sampler="ddim"), here, there)
     torch.testing.assert_close(move.x0 * x0 + move.eps * eps, there.alpha * in_ratio, atol=1e-12, rtol=0)
 
 
@@ -301,7 +301,9 @@ def test_every_sampler_draws_the_datas_moments(sampler: Sampler, name: str, gaus
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-@pytest.mark.parametrize("spec", [Sampling(steps=20), Sampling(sampler="ddpm", steps=20), Sampling(sampler="dpm++2m", steps=20)])
+@pytest.mark.parametrize(
+    "spec", [Sampling(sampler="ddim", steps=20), Sampling(sampler="ddpm", steps=20), Sampling(sampler="dpm++2m", steps=20)]
+)
 def test_samples_do_not_depend_on_what_the_ideal_network_predicts(gaussian: GaussianData, spec: Sampling, prediction: Any) -> None:
     path, diffusion = build_path(Diffusion()), Diffusion(prediction=prediction)
     ask = denoiser(diffusion, spec, gaussian.network(path, prediction), condition=None, null=None, within=None)

@@ -23,9 +23,9 @@ from ddpm_exp.spec.sampling import Sampling
 
 ANCESTRAL = Sampling(sampler="ddpm", steps=1000)
 SPECS = [
-    Sampling(steps=20),
-    Sampling(steps=20, eta=0.5),
-    Sampling(steps=20, eta=1.0),
+    Sampling(sampler="ddim", steps=20),
+    Sampling(sampler="ddim", steps=20, eta=0.5),
+    Sampling(sampler="ddim", steps=20, eta=1.0),
     Sampling(sampler="ddpm", steps=20),
     Sampling(sampler="ddpm", steps=20, variance="large"),
 ]
@@ -41,7 +41,7 @@ def silent(step: int) -> torch.Tensor:
 
 
 def plain(diffusion: Diffusion, network: Any, *, clip_x0: bool = True) -> Denoise:
-    return denoiser(diffusion, Sampling(clip_x0=clip_x0), network, condition=None, null=None)
+    return denoiser(diffusion, Sampling(sampler="ddim", clip_x0=clip_x0), network, condition=None, null=None)
 
 
 def drawn(spec: Sampling, diffusion: Diffusion, network: Any, *, clip_x0: bool = True, noise: Any = noise) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_ancestral_steps_have_the_ddpm_posterior(schedule: Any) -> None:
 @pytest.mark.parametrize("steps", [1000, 300, 7])
 def test_ddim_with_all_its_noise_is_ancestral_sampling(name: str, steps: int) -> None:
     for t, s in itertools.pairwise(levels(build_path(DIFFUSIONS[name]), steps)):
-        ddim = transition(Sampling(eta=1.0), t, s)
+        ddim = transition(Sampling(sampler="ddim", eta=1.0), t, s)
         assert ddim == transition(Sampling(sampler="ddpm"), t, s)
         assert ddim[:2] == transition(Sampling(sampler="ddpm", variance="large"), t, s)[:2]
 
@@ -90,7 +90,7 @@ def test_ddim_with_all_its_noise_is_ancestral_sampling(name: str, steps: int) ->
 def test_transitions_keep_the_paths_marginals(eta: float, name: str) -> None:
     # From the true x0 and eps a step must land on alpha_s x0 + sigma_s (something of unit variance).
     for t, s in list(itertools.pairwise(levels(build_path(DIFFUSIONS[name]), 50)))[:-1]:
-        move = transition(Sampling(eta=eta), t, s)
+        move = transition(Sampling(sampler="ddim", eta=eta), t, s)
         assert move.x0 == s.alpha
         assert move.eps**2 + move.noise**2 == pytest.approx(s.sigma**2, rel=1e-9)
 
@@ -126,7 +126,7 @@ def test_default_sampling_draws_what_recorded_runs_drew_bit_for_bit() -> None:
     def network(x: torch.Tensor, c_noise: torch.Tensor, condition: Any) -> torch.Tensor:
         return (x * 1.3 + c_noise.view(-1, 1, 1, 1) / 1000).sin()
 
-    path, spec = build_path(Diffusion()), Sampling(steps=30)
+    path, spec = build_path(Diffusion()), Sampling(sampler="ddim", steps=30)
     times = [(2 * 1000 * left + 30) // 60 for left in range(30, -1, -1)]
     x = noise(99)
     for t, s in itertools.pairwise(times):
@@ -182,12 +182,12 @@ def test_sampling_is_float32_under_autocast_and_from_a_half_precision_network() 
 
 def test_sampling_builds_no_graph_for_gradients() -> None:
     weight = torch.ones((), requires_grad=True)
-    assert not drawn(Sampling(steps=5), SHORT, lambda x, c, _: weight * x, noise=silent).requires_grad
+    assert not drawn(Sampling(sampler="ddim", steps=5), SHORT, lambda x, c, _: weight * x, noise=silent).requires_grad
 
 
 def test_the_network_is_told_the_index_of_each_time() -> None:
     told: list[torch.Tensor] = []
-    drawn(Sampling(steps=5), SHORT, lambda x, c, _: (told.append(c), x)[1], noise=silent)
+    drawn(Sampling(sampler="ddim", steps=5), SHORT, lambda x, c, _: (told.append(c), x)[1], noise=silent)
     assert [c.tolist() for c in told] == [[float(t - 1)] * 4 for t in (50, 40, 30, 20, 10)]
 
 

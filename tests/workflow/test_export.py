@@ -47,7 +47,7 @@ SCHEDULES = {
 def test_diffusers_pipelines_draw_the_samples_that_we_draw(tmp_path: Path, name: str) -> None:
     from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 
-    run = load(record(tmp_path, small(diffusion=SCHEDULES[name], sampling=Sampling(steps=5))))
+    run = load(record(tmp_path, small(diffusion=SCHEDULES[name], sampling=Sampling(sampler="ddim", steps=5))))
     done = export(run.directory, "diffusers", tmp_path / "out")
     assert done.files == (
         "model_index.json",
@@ -82,7 +82,7 @@ def test_diffusers_pipelines_draw_the_samples_that_we_draw(tmp_path: Path, name:
 def test_the_exported_scheduler_has_our_levels(name: str) -> None:
     from diffusers import DDPMScheduler
 
-    theirs = DDPMScheduler.from_config(scheduler_config(SCHEDULES[name], Sampling()))
+    theirs = DDPMScheduler.from_config(scheduler_config(SCHEDULES[name], Sampling(sampler="ddim")))
     path = build_path(SCHEDULES[name])
     ours = torch.tensor([path.level(t + 1).alpha ** 2 for t in range(100)])
     assert torch.allclose(theirs.alphas_cumprod, ours, rtol=1e-3, atol=1e-6)
@@ -93,7 +93,7 @@ def test_the_exported_scheduler_samples_as_the_experiment_does() -> None:
     made = scheduler_config(diffusion, Sampling(sampler="ddpm", variance="large", clip_x0=False, grid="leading"))
     assert (made["variance_type"], made["clip_sample"], made["timestep_spacing"]) == ("fixed_large", False, "leading")
     assert (made["beta_schedule"], made["trained_betas"], made["prediction_type"]) == ("squaredcos_cap_v2", None, "epsilon")
-    threshold = scheduler_config(diffusion, Sampling(dynamic_threshold=0.9))
+    threshold = scheduler_config(diffusion, Sampling(sampler="ddim", dynamic_threshold=0.9))
     assert (threshold["thresholding"], threshold["dynamic_thresholding_ratio"], threshold["clip_sample"]) == (True, 0.9, False)
     assert threshold["sample_max_value"] > 1e3
 

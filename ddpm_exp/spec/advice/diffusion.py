@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ddpm_exp.spec.advice.rule import Advice, Case, rule
+from ddpm_exp.spec.data import Images
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.schedule import alpha_bars, log_snr
 
@@ -95,9 +96,9 @@ def _range_for(diffusion: Diffusion, low: float, high: float) -> tuple[float, fl
     return low * min(1.0, scale) * (1 - 1e-9), high * max(1.0, scale) * (1 + 1e-9)
 
 
-@rule("linear schedule", reads=("diffusion.schedule",), guides=("000", "001", "002", "003"))
+@rule("linear schedule, of images", reads=("diffusion.schedule",), guides=("000", "001", "002", "003"))
 def linear_schedule(case: Case) -> Advice | None:
-    if case.experiment.diffusion.schedule != "linear":
+    if case.experiment.diffusion.schedule != "linear" or not isinstance(case.experiment.data, Images):
         return None
     says = (
         "guides 002 and 003 find cosine almost always better; guides 000 and 001 keep linear as their standard "

@@ -29,15 +29,18 @@ def ddim_steps(case: Case) -> Advice | None:
 @rule(
     "ancestral sampling with fewer steps than timesteps",
     reads=("sampling.sampler", "sampling.steps", "diffusion.timesteps"),
-    guides=("002", "003"),
+    guides=("002", "003", "docs/sampling.md"),
 )
 def short_ancestral(case: Case) -> Advice | None:
     sampling, count = case.experiment.sampling, case.experiment.diffusion.timesteps
     if sampling.sampler != "ddpm" or sampling.steps == count:
         return None
-    says = f"the ancestral sampler is meant for all {count} timesteps; both guides take fewer with DDIM"
-    fix = f"set sampling.sampler to 'ddim', or sampling.steps to {count}"
-    return Advice("sampling.steps", sampling.steps, says, ("002", "003"), fix)
+    says = (
+        f"the ancestral sampler is meant for all {count} timesteps; both guides take fewer with DDIM. Measured on CIFAR-10 at 50 network "
+        "calls: FD 134 by ddpm, 141 by ddim, 116 by dpm++3m-sde"
+    )
+    fix = f"set sampling.sampler to 'dpm++3m-sde', or sampling.steps to {count}"
+    return Advice("sampling.steps", sampling.steps, says, ("002", "003", "docs/sampling.md"), fix)
 
 
 @rule("samples from raw weights although there is an average", reads=("sampling.weights",), guides=("002", "003"))
@@ -75,13 +78,16 @@ def condition_dropout(case: Case) -> Advice | None:
 
 
 @rule(
-    "no clipping of x0 where an eps prediction is divided by an alpha below 0.01",
-    reads=("sampling.clip_x0", "diffusion.schedule", "diffusion.timesteps", "diffusion.prediction"),
+    "no clipping of x0 where an eps prediction is divided by an alpha below 0.01, and not calibrated",
+    reads=("sampling.clip_x0", "sampling.calibrate", "diffusion.schedule", "diffusion.timesteps", "diffusion.prediction"),
     guides=("Saharia et al. 2022",),
 )
 def unclipped_x0(case: Case) -> Advice | None:
-    alpha = math.sqrt(alpha_bars(case.experiment.diffusion)[-1])
-    if case.experiment.sampling.clip_x0 or case.experiment.diffusion.prediction != "eps" or alpha >= 0.01:
+    sampling, diffusion = case.experiment.sampling, case.experiment.diffusion
+    if sampling.clip_x0 or sampling.calibrate or diffusion.prediction != "eps" or not diffusion.discrete:
+        return None
+    alpha = math.sqrt(alpha_bars(diffusion)[-1])
+    if alpha >= 0.01:
         return None
     says = f"at the last time the predicted image is the network's error times {1 / alpha:.2g}"
     return Advice("sampling.clip_x0", False, says, ("Saharia et al. 2022",), "set sampling.clip_x0 to True")
