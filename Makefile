@@ -43,6 +43,7 @@ docs: setup
 	$(BIN)/python docs/make_claims.py
 	$(BIN)/python docs/make_memory.py
 	$(BIN)/python docs/make_decisions.py
+	$(BIN)/python docs/make_sampling.py
 	$(BIN)/ddpm-exp decide experiments/adr_0001.py --runs benchmarks/results/runs || true
 	$(BIN)/ddpm-exp decide experiments/adr_0002.py --runs benchmarks/results/runs || true
 

@@ -7,8 +7,10 @@ python docs/make_sampling.py --check     only say whether the page is current
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 DOCS = Path(__file__).parent
@@ -28,6 +30,8 @@ BESIDE = {
     "edm-stochastic": None,
 }
 """Our samplers and diffusers' scheduler of each."""
+
+FAMILY_CALLS = 25
 
 NETWORKS = {
     "eps-linear": "eps, linear schedule (35.7 M)",
@@ -100,7 +104,7 @@ def grids(found: dict[str, Any]) -> str:
         of = [pick(rows, weights=weights, sampler=sampler, calls=calls, grid=grid) for grid in names]
         if sum(row is not None for row in of) > 1:
             lines.append([f"{weights}, `{sampler}`, {calls} calls", *map(said, of)])
-    return table(["", *names], lines)
+    return table(["", *names], lines) if lines else "Not measured yet."
 
 
 def calibration(found: dict[str, Any]) -> str:
@@ -117,16 +121,47 @@ def calibration(found: dict[str, Any]) -> str:
     return table(["sigma / alpha from", *("nowhere" if ratio is None else f"{ratio:g}" for ratio in ratios)], lines)
 
 
+def families() -> tuple[dict[str, Any], str]:
+    """Each small network's distances as multiples of the best."""
+    found = read("family_sampling.json")
+    names = [name for name in BESIDE if name != "euler"]
+    keys = dict.fromkeys((row["family"], row["prediction"], row["schedule"]) for row in found["cases"])
+    lines = []
+    for family, prediction, schedule in sorted(keys):
+        of = [
+            row for row in found["cases"] if (row["family"], row["prediction"], row["schedule"]) == (family, prediction, schedule)
+        ]
+        of = [row for row in of if row["calls"] == FAMILY_CALLS and row["grid"] == "trailing"]
+        measure = "distance" if family == "digits" else "to_training"
+        means = {name: _mean(of, measure, sampler=name, least_ratio=from_ratio()) for name in names}
+        best = min(means.values())
+        cells = [f"**{mean / best:.2f}**" if mean == best else f"{mean / best:.2f}" for mean in means.values()]
+        plain = _mean(of, measure, sampler="ddim", least_ratio=None)
+        lines.append([f"{family}, {prediction}, {schedule}", f"{best:.3g}", *cells, f"{plain / best:.2f}"])
+    return found, table(["", "best", *(f"`{name}`" for name in names), "not calibrated"], lines)
+
+
+def _mean(rows: list[Row], measure: str, **facts: object) -> float:
+    """Over seeds; infinite where samples were not finite."""
+    values = [row[measure] for row in rows if all(row[name] == value for name, value in facts.items())]
+    return fmean(math.inf if value is None else value for value in values)
+
+
 def page() -> str:
     """The whole page."""
     found = read("sampling_quality.json")
-    parts = {
+    parts: dict[str, Any] = {
         "measured": f"{found['device']}, torch {found['torch']}; {found['images']:,} images trained, n = {found['n']:,}, floor "
         f"{found['floor']:.1f}",
         "samplers": samplers(found),
         "grids": grids(found),
         "calibration": calibration(found),
+        "note": found.get("note", ""),
+        "ratio": from_ratio(),
+        "examples": "64",
     }
+    small, parts["families"] = families()
+    parts |= {"families_measured": f"CPU, torch {small['torch']}", "family_calls": str(FAMILY_CALLS)}
     return TEMPLATE.read_text(encoding="utf-8").format(**parts)
 
 
