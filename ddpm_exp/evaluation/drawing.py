@@ -30,6 +30,9 @@ from ddpm_exp.spec.data import Family
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.sampling import Sampling
 
+CALIBRATED_TOGETHER = 64
+"""Reference examples that go through the network at once where there is room: drawings of all sizes then calibrate alike."""
+
 
 class Ready(NamedTuple):
     """A network as it draws, and what its predictions are worth."""
@@ -144,7 +147,7 @@ class Artist:
         if reference is None or not self.sampling.calibrate:
             return Ready(network)
         examples, device = reference.examples, self.device
-        shares = Shares(len(examples.x0), min(len(examples.x0), self.batch))
+        shares = Shares(len(examples.x0), min(len(examples.x0), CALIBRATED_TOGETHER, self.batch))
         found = calibrate(
             self.diffusion,
             self.path,

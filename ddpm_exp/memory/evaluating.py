@@ -64,7 +64,7 @@ def asked_by(experiment: Experiment, times: int) -> Asked:
     return Asked(
         times=times,
         samples=_samples(experiment),
-        asks=calls_of(sampling),
+        asks=sampling.network_calls,
         copies=1 if sampling.guidance_scale == 1 else 2,
         held_out=min(spec.held_out, _HELD_OUT),
         levels=1 + len(spec.log_snr) + len(spec.reconstruction_log_snr),
@@ -75,11 +75,6 @@ def asked_by(experiment: Experiment, times: int) -> Asked:
     )
 
 
-def calls_of(sampling: Sampling) -> int:
-    """Evaluations of the network for each sample, without guidance's second half of the batch."""
-    return 2 * sampling.steps - 1 if sampling.sampler in ("heun", "edm-stochastic") else sampling.steps
-
-
 def copies_of(sampling: Sampling) -> int:
     """How often the network sees each sample in an evaluation: twice where guidance sends it without its condition, too."""
     return 1 if sampling.guidance_scale == 1 else 2
@@ -87,7 +82,7 @@ def copies_of(sampling: Sampling) -> int:
 
 def costs_at_end(experiment: Experiment) -> tuple[str, ...]:
     """What distances in features cost once, at the end of a run: a sentence for each."""
-    spec, calls = experiment.evaluation, calls_of(experiment.sampling)
+    spec, calls = experiment.evaluation, experiment.sampling.network_calls
     found = []
     for field, images in (("fid", spec.fid.images if spec.fid else 0), ("fd", spec.fd.images if spec.fd else 0)):
         if images:

@@ -26,11 +26,11 @@ class Sampling(Spec):
     """A sampler, its times and its guidance."""
 
     sampler: Annotated[Sampler, FirstDefault("ddim")] = "dpm++3m-sde"
-    """`dpm++3m-sde`, the default, drew nearest to the data for eps predictions of images at equal network calls, and no worse than
-    others of tables; where it is known to lose, `check` says so (docs/sampling.md). `ddim`: Song et al. 2021, `eta` = 0 deterministic. `ddpm`: ancestral, Ho et al. 2020, algorithm 2. `euler`, `heun`:
-    the probability-flow ODE, first and second order. `edm-stochastic`: Karras et al. 2022, algorithm 2. `dpm++2m`:
-    DPM-Solver++, multistep (Lu et al. 2022, algorithm 2). `dpm++3m-sde`: its third-order stochastic form. `unipc`:
-    Zhao et al. 2023, order 2."""
+    """`dpm++3m-sde`, the default, drew nearest to the data for eps predictions of images at equal network calls, and near the best
+    of tables; where it is known to lose, `check` says so (docs/sampling.md). `ddim`: Song et al. 2021, `eta` = 0 deterministic.
+    `ddpm`: ancestral, Ho et al. 2020, algorithm 2. `euler`, `heun`: the probability-flow ODE, first and second order.
+    `edm-stochastic`: Karras et al. 2022, algorithm 2. `dpm++2m`: DPM-Solver++, multistep (Lu et al. 2022, algorithm 2).
+    `dpm++3m-sde`: its third-order stochastic form. `unipc`: Zhao et al. 2023, order 2."""
 
     steps: Annotated[int, Ge(1), Le(10_000)] = 50
     """Steps from noise to data. Each asks the network once, `heun` and `edm-stochastic` twice but for the last; guidance
@@ -89,6 +89,11 @@ class Sampling(Spec):
 
     weights: Literal["ema", "raw"] = "ema"
     """Which weights draw: the average (as every guide advises) or the last ones."""
+
+    @property
+    def network_calls(self) -> int:
+        """Evaluations of the network for each sample, without guidance's second half of the batch."""
+        return 2 * self.steps - 1 if self.sampler in ("heun", "edm-stochastic") else self.steps
 
     @model_validator(mode="after")
     def _rules(self) -> Sampling:

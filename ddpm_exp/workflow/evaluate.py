@@ -19,7 +19,7 @@ from ddpm_exp.evaluation.image_measures import Comparison, Measured
 from ddpm_exp.evaluation.noise_counted import NoiseCount
 from ddpm_exp.evaluation.room import Room
 from ddpm_exp.memory.estimate import sampling_batch
-from ddpm_exp.memory.evaluating import SAMPLING_BATCH, calls_of
+from ddpm_exp.memory.evaluating import SAMPLING_BATCH
 from ddpm_exp.ranks.environment import launched
 from ddpm_exp.ranks.ranks import SINGLE, Ranks, joined
 from ddpm_exp.records.evaluations import Evaluated
@@ -139,7 +139,7 @@ def evaluate(
             done = [one for one in (*found, None if noise is None else noise.of(drawn)) if one is not None]
             measurement |= {one.measurement["extractor"]: one.measurement for one in done}
             values = {name: value for one in done for name, value in one.values.items()}
-            row = Row(network, loaded.averaged, loaded.images_seen, sampling, calls_of(sampling), seconds, values)
+            row = Row(network, loaded.averaged, loaded.images_seen, sampling, sampling.network_calls, seconds, values)
             for one in done:
                 recorded.run.evaluations.append(_evaluated(row, one, artist, machine, loaded, ranks))
             rows.append(row)

@@ -11,7 +11,7 @@ from ddpm_exp.data.examples import Batch, Splits
 from ddpm_exp.evaluation.drawing import Artist, part_of
 from ddpm_exp.evaluation.extractors import INCEPTION
 from ddpm_exp.memory.estimate import estimate
-from ddpm_exp.memory.evaluating import EFFICIENTNET_FLOPS, INCEPTION_FLOPS, calls_of, copies_of
+from ddpm_exp.memory.evaluating import EFFICIENTNET_FLOPS, INCEPTION_FLOPS, copies_of
 from ddpm_exp.memory.kernels import is_cuda
 from ddpm_exp.memory.timing import RATES, drawing_seconds
 from ddpm_exp.ranks.ranks import Ranks
@@ -40,7 +40,7 @@ def costs(
 ) -> list[str]:
     """Sentences on what all of it costs, for the first network `loaded`, `together` images at once in each process. On a device
     whose rates nobody knows, one batch is sent through the network to time it; every process calls this."""
-    calls = len(settings.networks) * sum(calls_of(one) for one in settings.samplings) * settings.images
+    calls = len(settings.networks) * sum(one.network_calls for one in settings.samplings) * settings.images
     each = f"{settings.count} settings x " if settings.count > 1 else ""
     on = f" on {ranks.size} devices" if ranks.size > 1 else ""
     first = f"{each}{settings.images:,} images: {calls:,} network calls{on}, for {', '.join(settings.names)}"
@@ -97,7 +97,7 @@ def _memory(settings: Compared, loaded: LoadedRun, gpu: Gpu, ranks: Ranks) -> st
 
 def work_of(sampling: Sampling) -> int:
     """Images that go through the network for each that is drawn."""
-    return calls_of(sampling) * copies_of(sampling)
+    return sampling.network_calls * copies_of(sampling)
 
 
 class Clock:

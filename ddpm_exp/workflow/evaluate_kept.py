@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ddpm_exp.memory.evaluating import calls_of
 from ddpm_exp.records.evaluations import Evaluated
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.sampling import Sampling
@@ -73,7 +72,7 @@ def _row(measured: list[Evaluated], measurement: dict[str, dict[str, Any]]) -> R
         if one.measurement == measurement[one.measurement.get("extractor", "?")]:
             values |= one.values
     seconds = float(last.cost.get("seconds", 0.0))
-    return Row(network, last.drawing.get("weights") == "ema", last.images, sampling, calls_of(sampling), seconds, values)
+    return Row(network, last.drawing.get("weights") == "ema", last.images, sampling, sampling.network_calls, seconds, values)
 
 
 def _key(content: Any) -> str:

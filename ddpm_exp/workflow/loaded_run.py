@@ -152,7 +152,7 @@ class LoadedRun:
     @torch.no_grad()
     def _drawn(self, n: int, words: dict[str, Any], seed: int, sampling: Sampling | None, batch: int, lead: Any = None) -> Samples:
         """`n` samples by `lead(artist, ready, part, condition, seed)` or as evaluation draws."""
-        artist = replace(self.artist(sampling, seed), batch=min(n, batch))
+        artist = replace(self.artist(sampling, seed), batch=batch)
         ready = artist.ready(self.network)
         told = self.conditions.said(n, "cpu", **words)
 

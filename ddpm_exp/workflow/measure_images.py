@@ -14,7 +14,6 @@ from ddpm_exp.evaluation.drawing import Artist
 from ddpm_exp.evaluation.image_features import TOGETHER
 from ddpm_exp.evaluation.image_measures import Comparison, ImageMeasure, Measured, of_fd, of_fid
 from ddpm_exp.memory.estimate import fid_batch
-from ddpm_exp.memory.evaluating import calls_of
 from ddpm_exp.records.cache import version_of
 from ddpm_exp.records.evaluations import Evaluated
 from ddpm_exp.records.run_directory import RunDirectory
@@ -107,7 +106,7 @@ def _evaluated(prepared: Prepared, runtime: Runtime, measured: Measured, seconds
     sampling = runtime.artist.sampling
     drawing = drawing_of(runtime.artist, averaged=runtime.averaged() is not runtime.trainer.network)
     cost = {
-        "network_calls": measured.generated * calls_of(sampling),
+        "network_calls": measured.generated * sampling.network_calls,
         "seconds": round(seconds, 3),
         "device": prepared.machine.gpu.name,
         "precision": prepared.plan.precision,

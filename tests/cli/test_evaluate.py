@@ -32,7 +32,11 @@ from ddpm_exp.spec.vectors import Table
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     pattern = write_shards(tmp_path_factory.mktemp("shards"))
-    return small(data=Shards(train=pattern, image_size=8, cache=None), condition=ClassLabels(), sampling=Sampling(steps=2, eta=0.5))
+    return small(
+        data=Shards(train=pattern, image_size=8, cache=None),
+        condition=ClassLabels(),
+        sampling=Sampling(sampler="ddim", steps=2, eta=0.5),
+    )
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_images_become_a_grid_in_the_working_folder(folder: Path, digits: str, p
     done = program("sample", digits, "-n", "4", "--label", "3", "--seed", "5")
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        "4 samples from ema weights after 320 images, ddim in 3 steps",
+        "4 samples from ema weights after 320 images, dpm++3m-sde in 3 steps",
         "written to samples.png",
     ]
     expected = load(digits).sample(4, 3, seed=5).save(folder / "expected.png")

@@ -11,7 +11,9 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", ["make_speed", "make_equal_quality", "make_claims", "make_memory", "make_decisions"])
+@pytest.mark.parametrize(
+    "name", ["make_speed", "make_equal_quality", "make_claims", "make_memory", "make_decisions", "make_sampling"]
+)
 def test_the_page_is_what_the_results_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(DOCS))
     sys.modules.pop(name, None)

@@ -23,7 +23,7 @@ SAMPLERS = [
     Sampling(steps=3),
     Sampling(steps=3, guidance_scale=2.0),
     Sampling(steps=3, sampler="ddpm"),
-    Sampling(steps=3, eta=1.0),
+    Sampling(sampler="ddim", steps=3, eta=1.0),
 ]
 
 

@@ -49,7 +49,7 @@ def narrow(images: int, *, in_call: int = 1) -> nn.Module:
 def noting() -> tuple[list[Fewer], Artist]:
     """An artist, and what it says about memory."""
     told: list[Fewer] = []
-    return told, tiny_artist(sampling=Sampling(steps=3, eta=1.0), room=Room(told.append))
+    return told, tiny_artist(sampling=Sampling(sampler="ddim", steps=3, eta=1.0), room=Room(told.append))
 
 
 def drawn(network: nn.Module, artist: Artist) -> torch.Tensor:

@@ -25,6 +25,9 @@ from ddpm_exp.spec.stopping import EarlyStopping
 from ddpm_exp.spec.training import Training
 from ddpm_exp.spec.vectors import Gaussians, Points, Sequences, Table
 
+FIRST_HASH = "a74c9ac03d1e"
+"""Of `Experiment()` when `ddim` was the default sampler."""
+
 RECORDED_RUNS = Path(__file__).parents[2] / "benchmarks" / "results" / "runs"
 
 EXECUTION = {
@@ -120,6 +123,14 @@ def test_the_hash_does_not_depend_on_the_class_or_on_how_a_value_was_written():
         sampling = Sampling(guidance_scale=1)
 
     assert science_hash(Variant(), "fp32") == science_hash(Experiment(), "fp32")
+
+
+def test_a_default_that_was_changed_is_hashed_as_a_choice() -> None:
+    """An experiment that names the first default keeps the hash that its runs have; one that follows the new one has another."""
+    followed, named = Experiment(), Experiment(sampling=Sampling(sampler="ddim"))
+    assert followed.sampling.sampler == "dpm++3m-sde"
+    assert science_hash(named, "fp32") == FIRST_HASH
+    assert science_hash(followed, "fp32") != FIRST_HASH
 
 
 def test_the_hash_of_today_is_the_hash_of_tomorrow():

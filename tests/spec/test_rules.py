@@ -36,6 +36,21 @@ PLAN = {
 BROKEN: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
     ("sampling.steps", lambda: BASE.but(sampling=Sampling(steps=1001)), lambda: BASE.but(sampling=Sampling(steps=1000))),
     (
+        "sampling.clip_x0",  # cosine: 1 / alpha = 2e4
+        lambda: BASE.but(sampling=Sampling(clip_x0=False, calibrate=False), diffusion=Diffusion(schedule="cosine")),
+        lambda: BASE.but(sampling=Sampling(clip_x0=False, calibrate=False), diffusion=Diffusion(schedule="linear")),
+    ),
+    (
+        "sampling.clip_x0",
+        lambda: BASE.but(sampling=Sampling(clip_x0=False, calibrate=False), diffusion=Diffusion(schedule="cosine")),
+        lambda: BASE.but(sampling=Sampling(clip_x0=False), diffusion=Diffusion(schedule="cosine")),
+    ),
+    (
+        "sampling.clip_x0",
+        lambda: BASE.but(sampling=Sampling(clip_x0=False, calibrate=False), diffusion=Diffusion(schedule="cosine")),
+        lambda: BASE.but(sampling=Sampling(clip_x0=False, calibrate=False), diffusion=Diffusion(schedule="cosine", prediction="v")),
+    ),
+    (
         "eta",
         lambda: BASE.but(sampling=Sampling(sampler="ddpm", eta=0.5)),
         lambda: BASE.but(sampling=Sampling(sampler="ddim", eta=0.5)),

@@ -20,10 +20,11 @@ from ddpm_exp.spec.evaluation import FD, FID
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.hardware import Hardware
 from ddpm_exp.spec.identity import flat
-from ddpm_exp.spec.model import MLP, Model, UNet
+from ddpm_exp.spec.model import MLP, DiT, Model, UNet
+from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.spec.schedule import alpha_bars
 from ddpm_exp.spec.training import Training
-from ddpm_exp.spec.vectors import Table
+from ddpm_exp.spec.vectors import Sequences, Table
 
 TEXTS = Path(__file__).parent / "advice_texts.json"
 
@@ -155,6 +156,16 @@ CASES: dict[str, tuple[Experiment, str, tuple[str, ...]]] = {
         _with(CLOTHES, diffusion={"schedule": "linear"}, sampling={"clip_x0": False, "calibrate": False}),
         "unclipped_x0",
         ("Saharia et al. 2022",),
+    ),
+    "losing_sampler": (
+        Experiment(data=Sequences(), model=DiT(), sampling=Sampling(sampler="ddpm", steps=50)),
+        "losing_sampler",
+        ("docs/sampling.md",),
+    ),
+    "not_calibrated": (
+        _with(CLOTHES, sampling={"sampler": "unipc", "calibrate": False}),
+        "not_calibrated",
+        ("docs/sampling.md",),
     ),
     "rare_evaluation": (_with(CLOTHES, evaluation={"every": "100 epochs"}), "rare_evaluation", ("000", "002", "004")),
     "small_fd": (_with(CLOTHES, evaluation={"fd": FD(images=2000)}), "small_fd", ("arithmetic", "Heusel et al. 2017")),

@@ -66,7 +66,7 @@ def test_the_same_values_stand_with_all_that_they_depend_on(run: RunDirectory) -
     assert (told["reals"], told["reals_n"]) == ("held-out", len(splits.held_out))
     assert told["reals_sha256"] == every(splits, "held-out").sha256
     drawn = kept.drawing
-    assert (drawn["sampler"], drawn["steps"], drawn["grid"], drawn["guidance_scale"]) == ("ddim", 2, "trailing", 1.0)
+    assert (drawn["sampler"], drawn["steps"], drawn["grid"], drawn["guidance_scale"]) == ("dpm++3m-sde", 2, "trailing", 1.0)
     assert (drawn["weights"], drawn["seed"], drawn["checkpoint"], drawn["calibrate"]) == ("ema", 0, "last", True)
     assert set(drawn["versions"]) == {"ddpm-exp", "torch"} and all(drawn["versions"].values())
     assert drawn.items() >= experiment_of(run.manifest.config).sampling.model_dump(mode="json").items(), "every field"

@@ -120,6 +120,7 @@ def test_samples_of_a_recorded_run_are_drawn_fewer_at_once(undisturbed: Path, mo
         with pytest.warns(UserWarning) as told:
             assert torch.equal(draw().x, expected)
         assert [str(one.message).partition(" (")[0] for one in told] == [
+            "memory ran out while drawing samples, 32 at once",
             "memory ran out while drawing samples, 16 at once",
             "memory ran out while drawing samples, 8 at once",
         ]

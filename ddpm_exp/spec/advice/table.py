@@ -11,6 +11,7 @@ from ddpm_exp.spec.advice import (
     learning_rate,
     model,
     network,
+    samplers,
     sampling,
     stability,
     training,
@@ -27,6 +28,7 @@ RULES: tuple[Rule[Case], ...] = (
     *stability.RULES,
     *averaging.RULES,
     *sampling.RULES,
+    *samplers.RULES,
     *evaluation.RULES,
 )
 """Rules about one experiment."""
