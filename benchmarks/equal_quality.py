@@ -43,7 +43,7 @@ from typing import Any
 import torch
 from equal_summary import summary
 from equal_training import Part, Place, alone, diffusers_config, settings
-from sampling_quality import Judge
+from sampling_judge import Judge
 from torch import Tensor
 
 from ddpm_exp.data.pixels import to_uint8

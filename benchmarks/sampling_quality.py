@@ -23,52 +23,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
+from sampling_cases import FIRST, RATIOS, Case, cases
+from sampling_drawer import Drawer, exported_difference
+from sampling_judge import Judge
 from torch import Tensor
 
 import ddpm_exp
 from ddpm_exp.data import load as load_data
-from ddpm_exp.data.pixels import to_model_range, to_uint8
-from ddpm_exp.diffusion import calibration, draws
-from ddpm_exp.diffusion.grids import levels
-from ddpm_exp.diffusion.levels import Level
-from ddpm_exp.diffusion.samplers import sample
-from ddpm_exp.diffusion.step import Estimate
-from ddpm_exp.evaluation.drawing import Ready
+from ddpm_exp.data.pixels import to_model_range
+from ddpm_exp.diffusion import calibration
 from ddpm_exp.evaluation.extractors import efficientnet
-from ddpm_exp.evaluation.fidelity import FeatureSet, frechet
+from ddpm_exp.evaluation.fidelity import FeatureSet
 from ddpm_exp.evaluation.image_features import Extraction
-from ddpm_exp.evaluation.noise_left import NoiseScale, fit_noise_scale
+from ddpm_exp.evaluation.noise_left import fit_noise_scale
 from ddpm_exp.evaluation.pictures import grid as grid_png
 from ddpm_exp.evaluation.room import Room
 from ddpm_exp.ranks.ranks import SINGLE
 from ddpm_exp.spec.sampling import Sampling
 from ddpm_exp.workflow.loaded_run import LoadedRun
-
-FIRST = "eps-linear"
-"""The weights that most cases are about, of DDPM's network in full; the others' has 64 channels instead of 128."""
-
-OURS = ("ddim", "dpm++2m", "unipc", "dpm++3m-sde", "ddpm", "heun", "edm-stochastic", "euler")
-
-TWICE = ("heun", "edm-stochastic")
-"""Samplers that ask the network twice in each step but the last."""
-
-DIFFUSERS = {
-    "DDPM": "ddpm",
-    "DDIM": "ddim",
-    "EulerDiscrete": "euler",
-    "HeunDiscrete": "heun",
-    "DPMSolverMultistep": "dpm++2m",
-    "UniPCMultistep": "unipc",
-}
-"""Scheduler to our name of the sampler."""
 
 EXPERIMENT = '''from ddpm_exp import Diffusion, Evaluation, Experiment, Shards, Tracking, Training, UNet, Unconditional
 
@@ -86,64 +65,6 @@ class Reference(Experiment):
 SMALL = (
     "base_channels=16, multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(), groups=8, time_embedding=64, dropout=0.0"
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One way of drawing."""
-
-    implementation: str
-    sampler: str
-    calls: int
-    grid: str
-    least_ratio: float | None = None
-    """Ours: sigma / alpha from which predictions are calibrated; None: nowhere."""
-
-    eps_kept: bool = False
-    """Ours: the noise is not derived again from a clipped x0."""
-
-    @property
-    def steps(self) -> int:
-        """Steps that ask the network at most `calls` times."""
-        return (self.calls + 1) // 2 if self.sampler in TWICE else self.calls
-
-
-RATIOS = (1.5, 3.0, 5.0, 10.0)
-
-
-def cases(weights: str) -> Iterator[list[Case]]:
-    """In three parts, the most telling first: the time may not suffice for all. The first is about where calibration begins."""
-    first = weights == FIRST
-    some = [_ours("ddim", 50), _ours("dpm++2m", 25), _ours("ddpm", 50), _ours("dpm++3m-sde", 50)]
-    yield [
-        *(replace(case, least_ratio=least) for least in RATIOS for case in some[: None if first else 1]),
-        *(replace(case, least_ratio=None) for case in some),
-    ]
-    chosen = calibration.LEAST_RATIO
-    yield [
-        *(_ours(name, calls) for calls in ((50, 25, 10) if first else (50, 10)) for name in OURS),
-        *(_theirs(name, calls) for calls in ((50, 25, 10) if first else (50, 10)) for name in DIFFUSERS),
-        *(Case("ddpm-exp", "ddim", 50, grid, chosen) for grid in ("leading", "linspace", "karras")),
-        *(Case("ddpm-exp", "ddim", 50, grid, chosen, eps_kept=True) for grid in ("leading", "trailing")),
-    ]
-    if first:
-        yield [
-            *(Case("ddpm-exp", name, 25, "karras", chosen) for name in ("dpm++2m", "unipc", "dpm++3m-sde")),
-            Case("ddpm-exp", "dpm++2m", 10, "karras", chosen),
-            *(case for name in ("ddpm", "ddim") for case in (_ours(name, 100), _theirs(name.upper(), 100))),
-            _ours("dpm++3m-sde", 100),
-            *(_ours("ddpm", 250), _theirs("DDPM", 250), Case("ddpm-exp", "dpm++3m-sde", 50, "karras", chosen)),
-        ]
-    else:
-        yield [_ours(name, 20) for name in OURS]
-
-
-def _ours(sampler: str, calls: int) -> Case:
-    return Case("ddpm-exp", sampler, calls, "trailing", calibration.LEAST_RATIO)
-
-
-def _theirs(scheduler: str, calls: int) -> Case:
-    return Case("diffusers", scheduler, calls, "leading" if scheduler in ("DDPM", "DDIM") else "linspace")
 
 
 def train(weights: str, given: argparse.Namespace, folder: Path) -> LoadedRun:
@@ -166,125 +87,6 @@ def train(weights: str, given: argparse.Namespace, folder: Path) -> LoadedRun:
     if done.returncode:
         sys.exit(f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     return ddpm_exp.load(next(folder.glob("runs/*/*/*/manifest.json")).parent)
-
-
-class Drawer:
-    """Draws from one reference, in our way and in diffusers'."""
-
-    def __init__(self, run: LoadedRun, n: int, batch: int) -> None:
-        self.run, self.n, self.batch = run, n, batch
-        self.network = run.artist(None, 0).fast(run.network)
-        self.made_ready: dict[float | None, Ready] = {}
-        self.asking = run.artist(None, 0).asking(self.network)
-
-    @torch.no_grad()
-    def draw(self, case: Case) -> Tensor:
-        """uint8 [n, 3, 32, 32] on the CPU."""
-        parts = [torch.arange(first, min(first + self.batch, self.n)) for first in range(0, self.n, self.batch)]
-        before, calibration.LEAST_RATIO = calibration.LEAST_RATIO, case.least_ratio or calibration.LEAST_RATIO
-        way = self._ours(case) if case.implementation == "ddpm-exp" else self._theirs(case)
-        drawn = torch.cat([way(part).cpu() for part in parts])
-        calibration.LEAST_RATIO = before
-        return to_uint8(drawn.nan_to_num(0.0, 0.0, 0.0))
-
-    def _ours(self, case: Case) -> Callable[[Tensor], Tensor]:
-        sampling = Sampling(
-            sampler=case.sampler,  # type: ignore[arg-type]
-            steps=case.steps,
-            grid=case.grid,  # type: ignore[arg-type]
-            calibrate=case.least_ratio is not None,
-            clip_x0=not case.eps_kept,
-        )
-        artist = self.run.artist(sampling, 0)
-        if case.least_ratio not in self.made_ready:
-            self.made_ready[case.least_ratio] = artist.ready(self.network)
-        ready = self.made_ready[case.least_ratio]
-        if not case.eps_kept:
-            return lambda part: artist.draw_batch(ready, None, part, 0)
-
-        def drawn(part: Tensor) -> Tensor:
-            ordinals = part.to(self.run.device)
-            denoise = artist.denoise(ready, None, len(part))
-
-            def clipped(x: Tensor, level: Level) -> Estimate:
-                found = denoise(x, level)
-                return found._replace(x0=found.x0.clamp(-1.0, 1.0))
-
-            def noise(step: int) -> Tensor:
-                return draws.normal(0, f"sample/step {step}", ordinals, artist.shape)
-
-            start = artist.path.prior_std * draws.normal(0, "sample/start", ordinals, artist.shape)
-            return sample(sampling, levels(artist.path, sampling.steps, sampling.grid), clipped, start, noise)
-
-        return drawn
-
-    def _theirs(self, case: Case) -> Callable[[Tensor], Tensor]:
-        import diffusers
-
-        diffusion = self.run.experiment.diffusion
-        scheduler = getattr(diffusers, f"{case.sampler}Scheduler")(
-            num_train_timesteps=diffusion.timesteps,
-            beta_start=diffusion.beta_start,
-            beta_end=diffusion.beta_end,
-            beta_schedule="linear" if diffusion.schedule == "linear" else "squaredcos_cap_v2",
-            prediction_type={"eps": "epsilon", "v": "v_prediction"}[diffusion.prediction],
-            timestep_spacing=case.grid,
-        )
-
-        def drawn(part: Tensor) -> Tensor:
-            where = self.run.device
-            scheduler.set_timesteps((case.calls + 1) // 2 if case.sampler == "HeunDiscrete" else case.calls, device=where)
-            x = draws.normal(0, "sample/start", part.to(where), self.run.facts.shape) * scheduler.init_noise_sigma
-            generator = torch.Generator(where).manual_seed(int(part[0]))
-            noisy = {"generator": generator} if case.sampler in ("DDPM", "DDIM") else {}
-            for t in scheduler.timesteps:
-                seen = scheduler.scale_model_input(x, t)
-                said = self.asking(seen, t.to(where, torch.float32).expand(len(seen)), None)
-                x = scheduler.step(said, t, x, **noisy).prev_sample
-            return x.float()
-
-        return drawn
-
-
-def exported_difference(run: LoadedRun, folder: Path) -> float:
-    """Largest difference of diffusers' UNet2DModel with the exported weights from our network in fp32, relative to the largest
-    output."""
-    from diffusers import UNet2DModel
-
-    subprocess.run(
-        [sys.executable, "-m", "ddpm_exp.cli", "export", str(run.directory), "--to", "diffusers", str(folder)],
-        check=True,
-        capture_output=True,
-    )
-    theirs = UNet2DModel.from_pretrained(folder / "unet").to(run.device).eval()
-    x = draws.normal(1, "compared", torch.arange(8, device=run.device), run.facts.shape)
-    t = torch.linspace(0, 999, 8, device=run.device).round()
-    with torch.no_grad():
-        ours, others = run.network(x, t, None), theirs(x, t).sample
-    return float((ours - others).abs().max() / others.abs().max())
-
-
-@dataclass
-class Judge:
-    """Distances to the test images, computed beside the drawing."""
-
-    extraction: Extraction
-    reals: FeatureSet
-    noise: NoiseScale
-    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(6))
-
-    def of(self, images: Tensor) -> Future[tuple[float, float]]:
-        """FD and the share with noise left of uint8 images."""
-        features = self.features(images)
-        return self.pool.submit(lambda: (frechet(FeatureSet(features), self.reals), self._noisy(images)))
-
-    def features(self, images: Tensor) -> Tensor:
-        """float32 [N, 1280]."""
-        (found,) = self.extraction.features(images).values()
-        return found
-
-    def _noisy(self, images: Tensor) -> float:
-        return self.noise.share_with_noise(to_model_range(images[:500]))
 
 
 def main() -> None:

@@ -132,7 +132,7 @@ def families() -> tuple[dict[str, Any], str]:
             row for row in found["cases"] if (row["family"], row["prediction"], row["schedule"]) == (family, prediction, schedule)
         ]
         of = [row for row in of if row["calls"] == FAMILY_CALLS and row["grid"] == "trailing"]
-        measure = "distance" if family == "digits" else "to_training"
+        measure = "distance" if "digits" in family else "to_training"
         means = {name: _mean(of, measure, sampler=name, least_ratio=from_ratio()) for name in names}
         best = min(means.values())
         cells = [f"**{mean / best:.2f}**" if mean == best else f"{mean / best:.2f}" for mean in means.values()]

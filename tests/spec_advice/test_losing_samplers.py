@@ -11,7 +11,7 @@ from ddpm_exp.diffusion.calibration import LEAST_RATIO
 from ddpm_exp.spec.advice.samplers import BEST, LOSES, MEASURED_CALLS
 
 MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "family_sampling.json"
-FAMILIES = {"digits": "image", "wine": "vector", "waves": "sequence", "outlines": "points"}
+FAMILIES = {"digits": "image", "wider network of digits": "image", "wine": "vector", "waves": "sequence", "outlines": "points"}
 
 
 def factors() -> dict[tuple[str, str], dict[str, float]]:
@@ -19,7 +19,7 @@ def factors() -> dict[tuple[str, str], dict[str, float]]:
     networks = defaultdict(dict)
     for row in json.loads(MEASURED.read_text())["cases"]:
         if (row["calls"], row["least_ratio"], row["grid"]) == (MEASURED_CALLS, LEAST_RATIO, "trailing"):
-            distance = row["distance" if row["family"] == "digits" else "to_training"]
+            distance = row["distance" if "digits" in row["family"] else "to_training"]
             networks[row["family"], row["prediction"], row["schedule"], row["seed"]][row["sampler"]] = distance
     found = defaultdict(lambda: defaultdict(list))
     for (family, prediction, _, _), distances in networks.items():
