@@ -56,13 +56,17 @@ def print_outcome(screen: Console, outcome: Outcome, *, whole: bool = False) -> 
 
 
 def _metrics(values: dict[str, float]) -> Table:
-    """The last value of each metric; what white noise reaches is named after it and has its unit."""
-    from ddpm_exp.spec.metrics import METRIC_NAMES, find_metric
+    """The last value of each metric but of how many samples it is; what white noise reaches is named after it and has its unit,
+    where one can be better than it."""
+    from ddpm_exp.spec.metrics import METRIC_NAMES, METRICS, find_metric
 
+    counts = {metric.out_of for metric in METRICS}
     grid = table("metric", "value", "unit", "better", right=("value",))
     for name, value in values.items():
         known = name.removeprefix("noise/")
         found = find_metric(known) if known in METRIC_NAMES else None
+        if known in counts or (known != name and found and found.better == "neither"):
+            continue
         unit = found.unit if found else ""
         shown = f"{known} of white noise" if known != name else name
         better = found.better if found and known == name and found.better != "neither" else ""
