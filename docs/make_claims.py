@@ -37,7 +37,8 @@ This page is written by `docs/make_claims.py` from `benchmarks/results/runs`. On
 START = """Each column below starts from one noise, the same at every epoch; the root mean squares of the eight are {lengths}. The
 columns of those above 1.01 keep noise in the picture, less of it as training goes on: DDIM adds none of its own, the first steps of
 this schedule magnify what the network says by up to 158 (1 / alpha at the noisiest time), and a network that normalizes what it
-sees learns the length of its input last. It is no matter of captured graphs, which draw the same bits as evaluations op by op."""
+sees learns the length of its input last. That was a fault of how samples were drawn, not of what was learnt: the run is of before
+predictions were calibrated ([decision 13](design/0013-estimates-are-calibrated.md)), and is to be trained again."""
 
 
 def lengths_of_starts() -> list[float]:

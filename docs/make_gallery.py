@@ -49,7 +49,8 @@ are in the experiment's file; `ddpm-exp decide FILE --runs benchmarks/results/ru
 Durations, widths and the two changes named in [benchmarks.md](benchmarks.md#one-experiment-per-family) were settled after one
 trial of seed 0, so these verdicts show that the families work; they do not test new ground.
 
-This page is written by `docs/make_gallery.py` from `benchmarks/results/runs`.
+This page is written by `docs/make_gallery.py` from `benchmarks/results/runs`. The runs are of before predictions were calibrated
+([sampling.md](sampling.md)); they are to be trained and drawn again.
 """
 
 
