@@ -79,6 +79,11 @@ def run_seed(loaded: Loaded, seed: int, options: RunOptions, display: Display, r
     with threads, limit, writer, Interruption(options.max_hours) as interruption:
         if run is not None and run.status().state == "finished":
             display.note(f"reusing the finished run {run.path}; --fresh trains again")
+            if run.manifest.evaluation_noise != "per-seed":
+                display.warn(
+                    "it is of before each seed had its own noise and predictions were calibrated: its numbers do not compare with "
+                    "those of runs that are made now"
+                )
             ranks.share(False)
             return outcome(run, "reused", seed)
         ranks.share(True)

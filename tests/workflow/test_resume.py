@@ -188,3 +188,16 @@ def test_a_run_evaluated_with_the_noise_of_all_seeds_is_not_resumed_with_that_of
     with pytest.raises(UserError, match="evaluations of every seed had the same noise") as error:
         _run()
     assert error.value.fix == "start it anew with --fresh"
+
+
+def test_a_finished_run_of_before_is_reused_with_a_warning(folder: Path) -> None:
+    done = _run()
+    assert done.state == "finished"
+    file, before, now = done.run / "manifest.json", Watching(), Watching()
+    run_seed(load_experiment("experiments/adr_0001.py"), 0, RunOptions(), now)
+    known = json.loads(file.read_text())
+    del known["evaluation_noise"]
+    file.write_text(json.dumps(known))
+    run_seed(load_experiment("experiments/adr_0001.py"), 0, RunOptions(), before)
+    assert "do not compare with those of runs that are made now" in before.text
+    assert "do not compare" not in now.text
