@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sampling_cases import TWICE
 from torch import Tensor
 
 from ddpm_exp.data.examples import Batch, Splits
@@ -42,9 +43,6 @@ from ddpm_exp.workflow.options import RunOptions
 from ddpm_exp.workflow.prepare import Prepared, find_machine, prepare
 
 SAMPLERS = ("ddim", "ddpm", "euler", "heun", "edm-stochastic", "dpm++2m", "dpm++3m-sde", "unipc")
-TWICE = ("heun", "edm-stochastic")
-"""Samplers that ask the network twice in each step but the last."""
-
 WAYS: dict[int, tuple[float | None, ...]] = {50: (3.0, None), 25: (3.0, None), 10: (3.0, None)}
 """Network calls to least ratios."""
 

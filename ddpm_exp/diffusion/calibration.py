@@ -56,13 +56,13 @@ class Calibration:
     """float64 [K], rising: the levels that were measured, on the CPU."""
 
     weights: Tensor
-    """float64 [K, 2, bands], on the CPU: q and p."""
+    """float64 [K, 2, bands], on the device: q and p."""
 
     def __call__(self, x0: Tensor, x: Tensor, level: Level) -> Tensor:
         """The calibrated estimate, of x0's shape and type; x0 itself below `LEAST_RATIO`."""
         if ratio(level) < LEAST_RATIO:
             return x0
-        q, p = self._at(level.log_snr).to(x0.device, x0.dtype)[:, self.bands.index]
+        q, p = self._at(level.log_snr).to(x0.dtype)[:, self.bands.index]
         mean = self.mean.to(x0.dtype)
         mended = q * self.bands.split(x0 - mean) + p * self.bands.split(x - level.alpha * mean)
         return mean + self.bands.join(mended)
@@ -115,7 +115,7 @@ def calibrate(
 
         sums = torch.stack(each(products)).sum(0)
         weights.append(_regression(*sums, sparing=sparing))
-    return Calibration(mean, bands, log_snrs, torch.stack(weights).cpu())
+    return Calibration(mean, bands, log_snrs, torch.stack(weights))
 
 
 def _regression(tt: Tensor, tn: Tensor, ts: Tensor, nn: Tensor, ns: Tensor, ss: Tensor, *, sparing: bool) -> Tensor:

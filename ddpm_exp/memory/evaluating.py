@@ -65,7 +65,7 @@ def asked_by(experiment: Experiment, times: int) -> Asked:
         times=times,
         samples=_samples(experiment),
         asks=sampling.network_calls,
-        copies=1 if sampling.guidance_scale == 1 else 2,
+        copies=copies_of(sampling),
         held_out=min(spec.held_out, _HELD_OUT),
         levels=1 + len(spec.log_snr) + len(spec.reconstruction_log_snr),
         likelihood=measured_examples(experiment),

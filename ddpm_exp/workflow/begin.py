@@ -77,7 +77,7 @@ def begin(
     """The run directory to write into, with `runtime` at the point where it goes on."""
     if run is not None:
         _require_own_noise(run)
-        keep_data(run, prepared.experiment, prepared.splits)
+        keep_data(run, prepared.splits, runtime.artist.reference)
         if _restored(runtime.trainer, run, display):
             tail = run.metrics.cut(runtime.trainer.images_seen)
             display.note(f"resuming {run.path} at {runtime.trainer.images_seen:,} images")
@@ -91,7 +91,7 @@ def begin(
         restore_together(runtime.trainer, None)
     manifest = _manifest(prepared, seed, options)
     run = RunDirectory.create(options.root, manifest.experiment, manifest.science_hash, seed, manifest)
-    keep_data(run, prepared.experiment, prepared.splits)
+    keep_data(run, prepared.splits, runtime.artist.reference)
     if options.fresh:
         run.set_status("running", **{FRESH: True})
     display.note(f"recording to {run.path}")

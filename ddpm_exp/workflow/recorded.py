@@ -38,10 +38,9 @@ REFERENCE = "reference.safetensors"
 """Mean, range and some examples of the training data, in a run directory."""
 
 
-def keep_data(run: RunDirectory, experiment: Experiment, splits: Splits) -> None:
+def keep_data(run: RunDirectory, splits: Splits, reference: Reference | None) -> None:
     """Write what drawing needs of the data into the run directory, unless it is there. Raises RunError where the disk refuses."""
-    if not (run.path / REFERENCE).exists():
-        reference = reference_of(splits, family_of(experiment.data))
+    if reference is not None and not (run.path / REFERENCE).exists():
         write_atomically(run.path / REFERENCE, reference.to_bytes())
     if (run.path / DATA).exists():
         return

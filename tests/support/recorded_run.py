@@ -11,11 +11,12 @@ from torch import nn
 
 from ddpm_exp.checkpoints.store import Checkpoint, save
 from ddpm_exp.data.datasets import load as load_data
+from ddpm_exp.data.reference import reference_of
 from ddpm_exp.records.manifest import Manifest, Units
 from ddpm_exp.records.run_directory import RunDirectory
 from ddpm_exp.spec.base import Role
 from ddpm_exp.spec.condition import Unconditional
-from ddpm_exp.spec.data import Digits
+from ddpm_exp.spec.data import Digits, family_of
 from ddpm_exp.spec.diffusion import Diffusion
 from ddpm_exp.spec.experiment import Experiment
 from ddpm_exp.spec.identity import flat, science_hash
@@ -64,7 +65,7 @@ def record(root: Path, experiment: Experiment, *, ema: bool = True, data: bool =
     )
     run = RunDirectory.create(root, "recorded", identity, 0, manifest)
     if data:
-        keep_data(run, experiment, splits)
+        keep_data(run, splits, reference_of(splits, family_of(experiment.data)))
     if checkpoint:
         torch.manual_seed(0)
         network = stirred(network_of(experiment, splits.facts), 1)

@@ -41,6 +41,9 @@ BEST: dict[tuple[Family, str], Sampler] = {
 
 WORDS: dict[Family, str] = {"image": "8x8 digits", "vector": "the wine table", "sequence": "waves", "points": "outlines"}
 
+WITHOUT_NOISE: tuple[Sampler, ...] = ("ddim", "euler", "heun", "dpm++2m", "unipc")
+"""Samplers that add none of their own (`ddim` at `eta` 0)."""
+
 SOURCE = "docs/sampling.md"
 
 
@@ -67,12 +70,14 @@ def losing_sampler(case: Case) -> Advice | None:
 
 @rule(
     "a sampler without noise of its own, of an eps prediction that is not calibrated",
-    reads=("sampling.calibrate", "sampling.sampler", "diffusion.prediction"),
+    reads=("sampling.calibrate", "sampling.sampler", "sampling.eta", "diffusion.prediction"),
     guides=(SOURCE,),
 )
 def not_calibrated(case: Case) -> Advice | None:
     sampling = case.experiment.sampling
-    if sampling.calibrate or case.experiment.diffusion.prediction != "eps" or sampling.sampler not in WITHOUT_NOISE:
+    if sampling.calibrate or case.experiment.diffusion.prediction != "eps":
+        return None
+    if sampling.sampler not in WITHOUT_NOISE or sampling.eta > 0:
         return None
     says = (
         "what the network says at high noise is handed on to the sample: 8x8 digits drawn so after a short training were 4 to 7 "
@@ -80,7 +85,5 @@ def not_calibrated(case: Case) -> Advice | None:
     )
     return Advice("sampling.calibrate", False, says, (SOURCE,), "set sampling.calibrate to True")
 
-
-WITHOUT_NOISE: tuple[Sampler, ...] = ("ddim", "euler", "heun", "dpm++2m", "unipc")
 
 RULES = (losing_sampler, not_calibrated)
