@@ -10,7 +10,7 @@ from support.known_data import DIFFUSIONS, GaussianData
 from torch import Tensor
 
 from ddpm_exp.diffusion.bands import Bands
-from ddpm_exp.diffusion.calibration import LEAST_RATIO, Calibration, Each, calibrate
+from ddpm_exp.diffusion.calibration import LEAST_RATIO, Calibration, Each, _regression, calibrate
 from ddpm_exp.diffusion.denoiser import denoiser
 from ddpm_exp.diffusion.network import Condition, Network
 from ddpm_exp.diffusion.paths import build_path
@@ -159,3 +159,24 @@ def test_examples_are_asked_about_with_their_own_condition_and_however_many_at_o
     assert all(one is not None for one in found)
     torch.testing.assert_close(found[0].weights, found[1].weights, atol=1e-9, rtol=1e-9)  # type: ignore[union-attr]
     assert seen[:512] == list(range(512))
+
+
+def weights_of(t: Tensor, n: Tensor, *, sparing: bool = False) -> tuple[float, float]:
+    """q and p of one band with these true and said numbers, and an x that knows nothing of either."""
+    s = torch.randn(len(t), generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    products = [torch.stack([(a * b).sum()]) for a, b in ((t, t), (t, n), (t, s), (n, n), (n, s), (s, s))]
+    q, p = _regression(*products, sparing=sparing)
+    return float(q), float(p)
+
+
+@pytest.mark.parametrize(("times", "q"), [(-2.0, 0.0), (0.4, 0.4), (3.0, 1.0)])
+def test_a_network_is_trusted_between_not_at_all_and_in_full(times: float, q: float) -> None:
+    n = torch.randn(4096, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert weights_of(times * n, n)[0] == pytest.approx(q, abs=0.01)
+
+
+def test_spared_is_the_share_of_the_error_that_mending_would_not_take() -> None:
+    # Truth and error have the same power: q = 1/2 takes half of the squared error, so half of the way is gone.
+    t, error = torch.randn(2, 65536, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert weights_of(t, t + error)[0] == pytest.approx(0.5, abs=0.01)
+    assert weights_of(t, t + error, sparing=True)[0] == pytest.approx(0.75, abs=0.01)

@@ -321,3 +321,9 @@ def test_twice_the_width_needs_half_the_rate(rate: float, speaks: bool) -> None:
 def test_criteria_on_shared_measures_may_judge_a_changed_schedule() -> None:
     changed = _linear().but(decision=_decided((0, 1), DENOISING))
     assert advise_change(CLOTHES, changed) == ()
+
+
+@pytest.mark.parametrize(("eta", "speaks"), [(0.0, True), (1.0, False)])
+def test_ddim_that_adds_noise_is_not_taken_for_one_that_adds_none(eta: float, speaks: bool) -> None:
+    experiment = _with(CLOTHES, sampling={"sampler": "ddim", "eta": eta, "calibrate": False})
+    assert (EXACT["not_calibrated"].check(Case(experiment)) is not None) == speaks
